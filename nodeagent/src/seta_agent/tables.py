@@ -1,0 +1,240 @@
+"""What the agent knows: one typed table per subject, each with one writer.
+
+The watch fills the tables that mirror the API server, the CNI fills `endpoints`. `seta_agent.desired` turns them
+into map contents and routes by pure functions; nothing else in the agent keeps cluster state. Rows are immutable:
+a change is a new row, so that a desired state computed from a table can be compared and shared without copying.
+"""
+
+import dataclasses
+import enum
+import ipaddress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Generic, TypeVar
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+Key = TypeVar("Key")
+Row = TypeVar("Row")
+
+
+class ReservedIdentity(enum.IntEnum):
+    """Numeric identities with a fixed meaning (the field's numbers)."""
+
+    UNKNOWN = 0
+    HOST = 1
+    WORLD = 2
+    UNMANAGED = 3
+    HEALTH = 4
+    INIT = 5
+    REMOTE_NODE = 6
+    KUBE_APISERVER = 7
+    INGRESS = 8
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod bound to this node, as far as the agent cares."""
+
+    namespace: str
+    name: str
+    uid: str
+    labels: Mapping[str, str]
+    service_account: str
+    named_ports: tuple[tuple[str, int, str], ...] = ()  # (name, port, protocol)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One pod's attachment to this node: written by the CNI, restored from the state files at start."""
+
+    id: int  # 1..65535, local to the node
+    namespace: str
+    pod: str
+    pod_uid: str
+    container_id: str
+    ifname: str  # host end of the veth
+    ifindex: int
+    mac: str  # the pod's eth0
+    node_mac: str  # the host end
+    ipv4: ipaddress.IPv4Address
+    ipv6: ipaddress.IPv6Address | None = None
+    identity: int | None = None  # None: waiting for identity; not programmed, so no connectivity
+    labels: tuple[str, ...] = ()  # of the identity, "source:key=value"
+    named_ports: tuple[tuple[str, int, str], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Identity:
+    id: int
+    labels: frozenset[str]  # "source:key=value"
+    selector_sets: tuple[str, ...] = ()  # those that matched when it was allocated
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Node:
+    """A CiliumNode: its addresses and the pod CIDRs the operator gave it."""
+
+    name: str
+    internal_ips: tuple[IPAddress, ...]
+    router_ips: tuple[IPAddress, ...]
+    pod_cidrs: tuple[IPNetwork, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RemotePod:
+    """A pod anywhere in the cluster, from the endpoint slices."""
+
+    namespace: str
+    name: str
+    identity: int
+    addresses: tuple[IPAddress, ...]
+    node_ip: IPAddress
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Frontend:
+    id: int  # rev-nat index, the same on every node
+    type: str  # ClusterIP, NodePort, ...
+    address: IPAddress
+    port: int
+    flags: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Backend:
+    address: IPAddress
+    port: int
+    node: str = ""
+    zone: str = ""
+    state: str = "active"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ServicePort:
+    name: str
+    protocol: str  # TCP, UDP, SCTP
+    frontends: tuple[Frontend, ...]
+    backends: tuple[Backend, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Service:
+    namespace: str
+    name: str
+    ports: tuple[ServicePort, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PortMatch:
+    protocol: str  # TCP, UDP, SCTP, ICMP, ICMPV6, ANY
+    port: int = 0  # 0: every port
+    end_port: int = 0  # 0: the one port
+    name: str = ""  # a named port: resolved on the destination pod
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PolicyEntry:
+    origin: str  # "spec.ingress[0]"
+    deny: bool
+    peers: tuple[str, ...] | None  # names of selector sets; None: any peer; (): nobody
+    ports: tuple[PortMatch, ...] | None  # None: all ports
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PolicyDirection:
+    default_deny: bool
+    entries: tuple[PolicyEntry, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PolicyRule:
+    subject: str  # name of a selector set
+    ingress: PolicyDirection | None
+    egress: PolicyDirection | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Policy:
+    """A compiled policy as the operator wrote it."""
+
+    name: str  # of the CompiledPolicy
+    source: str  # "CiliumNetworkPolicy default/rule1"
+    generation: int
+    rules: tuple[PolicyRule, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SelectorSet:
+    name: str
+    selector: str  # for people
+    identities: frozenset[int]
+
+
+class Table(Generic[Key, Row]):
+    """Rows by key; says which keys changed. One writer, any number of readers, one event loop.
+
+    `synced` is False until the first complete listing: desired states that would remove something on the strength
+    of what is absent (stale map entries, strangers' routes) wait for it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.synced = False
+        self._rows: dict[Key, Row] = {}  # key -> row
+        self._listeners: list[Callable[[Key], None]] = []
+
+    def subscribe(self, listener: Callable[[Key], None]) -> None:
+        self._listeners.append(listener)
+
+    def set(self, key: Key, row: Row) -> None:
+        if self._rows.get(key) == row:
+            return
+        self._rows[key] = row
+        self._notify(key)
+
+    def delete(self, key: Key) -> None:
+        if self._rows.pop(key, None) is not None:
+            self._notify(key)
+
+    def replace(self, rows: Mapping[Key, Row]) -> None:
+        """A complete listing: what it does not name is gone."""
+        for key in [key for key in self._rows if key not in rows]:
+            self.delete(key)
+        for key, row in rows.items():
+            self.set(key, row)
+        self.synced = True
+
+    def get(self, key: Key) -> Row | None:
+        return self._rows.get(key)
+
+    def keys(self) -> Iterable[Key]:
+        return self._rows.keys()
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self._rows.values())
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def _notify(self, key: Key) -> None:
+        for listener in self._listeners:
+            listener(key)
+
+
+class Tables:
+    """Every table of the agent, and who writes it."""
+
+    def __init__(self) -> None:
+        self.endpoints: Table[int, Endpoint] = Table("endpoints")  # endpoint id -> row; the CNI
+        self.pods: Table[tuple[str, str], Pod] = Table(
+            "pods"
+        )  # (namespace, name) -> row; watch (this node's)
+        self.namespaces: Table[str, Mapping[str, str]] = Table("namespaces")  # name -> labels; watch
+        self.identities: Table[int, Identity] = Table("identities")  # id -> row; watch
+        self.nodes: Table[str, Node] = Table("nodes")  # name -> row; watch (every node, this one too)
+        self.remote_pods: Table[str, tuple[RemotePod, ...]] = Table(
+            "remote_pods"
+        )  # slice name -> rows; watch
+        self.services: Table[tuple[str, str], Service] = Table("services")  # (namespace, name) -> row; watch
+        self.policies: Table[str, Policy] = Table("policies")  # compiled policy name -> row; watch
+        self.selector_sets: Table[str, SelectorSet] = Table("selector_sets")  # name -> row; watch
