@@ -226,15 +226,11 @@ class Tables:
 
     def __init__(self) -> None:
         self.endpoints: Table[int, Endpoint] = Table("endpoints")  # endpoint id -> row; the CNI
-        self.pods: Table[tuple[str, str], Pod] = Table(
-            "pods"
-        )  # (namespace, name) -> row; watch (this node's)
+        self.pods: Table[tuple[str, str], Pod] = Table("pods")  # (namespace, name) -> row; watch (this node's)
         self.namespaces: Table[str, Mapping[str, str]] = Table("namespaces")  # name -> labels; watch
         self.identities: Table[int, Identity] = Table("identities")  # id -> row; watch
         self.nodes: Table[str, Node] = Table("nodes")  # name -> row; watch (every node, this one too)
-        self.remote_pods: Table[str, tuple[RemotePod, ...]] = Table(
-            "remote_pods"
-        )  # slice name -> rows; watch
+        self.remote_pods: Table[str, tuple[RemotePod, ...]] = Table("remote_pods")  # slice name -> rows; watch
         self.services: Table[tuple[str, str], Service] = Table("services")  # (namespace, name) -> row; watch
         self.policies: Table[str, Policy] = Table("policies")  # compiled policy name -> row; watch
         self.selector_sets: Table[str, SelectorSet] = Table("selector_sets")  # name -> row; watch
