@@ -1,0 +1,71 @@
+"""CompiledPolicy: one user's policy with every selector replaced by a set. Written by the operator."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from seta_crds import names
+from seta_crds.base import AGE, Column, Crd, Model, Resource
+
+Protocol = Literal["TCP", "UDP", "SCTP", "ICMP", "ICMPV6", "ANY"]
+
+
+class Source(Model):
+    """The object it was compiled from."""
+
+    kind: str
+    namespace: str = ""
+    name: str
+    uid: str = ""
+    generation: int = 0
+
+
+class Port(Model):
+    protocol: Protocol
+    port: int | None = Field(default=None, ge=0, le=65535)
+    end_port: int | None = Field(default=None, ge=1, le=65535)
+    name: str | None = Field(default=None, description="A container port's name, resolved per pod by agents.")
+
+
+class Entry(Model):
+    origin: str = Field(description="Where in the source, for example spec.ingress[0].")
+    action: Literal["Allow", "Deny"]
+    peers: list[str] | None = Field(
+        default=None, description="Selector sets; absent is any peer, an empty list is nobody."
+    )
+    ports: list[Port] | None = Field(default=None, description="Absent is every port and protocol.")
+
+
+class Direction(Model):
+    default_deny: bool = Field(description="Whether what no entry allows is denied.")
+    entries: list[Entry]
+
+
+class CompiledRule(Model):
+    subject: str = Field(description="Selector set of the endpoints that the rule is about.")
+    ingress: Direction | None = None
+    egress: Direction | None = None
+
+
+class CompiledPolicySpec(Model):
+    source: Source
+    rules: list[CompiledRule]
+
+
+class CompiledPolicy(Resource):
+    """Named cnp.<namespace>.<name> or ccnp.<name>."""
+
+    crd: ClassVar[Crd] = Crd(
+        names.COMPILED_POLICY,
+        short_names=("cpol",),
+        categories=("seta",),
+        columns=(
+            Column("Kind", "string", ".spec.source.kind"),
+            Column("Namespace", "string", ".spec.source.namespace"),
+            Column("Policy", "string", ".spec.source.name"),
+            Column("Generation", "integer", ".spec.source.generation"),
+            AGE,
+        ),
+    )
+
+    spec: CompiledPolicySpec

@@ -1,0 +1,64 @@
+"""Group, version and names of every resource Seta reads or writes: one table.
+
+Used by the models (which add the schema), by the operator (watches, writes) and by the agent
+(watches), which must not pay for pydantic to know that a CiliumNode lives under
+/apis/cilium.io/v2/ciliumnodes. So: no import but typing.
+"""
+
+from typing import NamedTuple
+
+
+class Kind(NamedTuple):
+    """One kind of Kubernetes resource, as it is named in URLs and manifests."""
+
+    group: str  # "" is the core group
+    version: str
+    kind: str
+    plural: str
+    namespaced: bool
+
+    @property
+    def api_version(self) -> str:
+        """What stands in a manifest's apiVersion."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def crd_name(self) -> str:
+        """Name of the CustomResourceDefinition."""
+        return f"{self.plural}.{self.group}"
+
+    def path(self, namespace: str = "", name: str = "") -> str:
+        """URL path of the collection (of one namespace, or of all), or of one object."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        scope = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
+        return f"{root}{scope}/{self.plural}" + (f"/{name}" if name else "")
+
+
+# Kubernetes' own.
+POD = Kind("", "v1", "Pod", "pods", namespaced=True)
+NAMESPACE = Kind("", "v1", "Namespace", "namespaces", namespaced=False)
+NODE = Kind("", "v1", "Node", "nodes", namespaced=False)
+SERVICE = Kind("", "v1", "Service", "services", namespaced=True)
+ENDPOINT_SLICE = Kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", namespaced=True)
+
+# What users know, by the names they know.
+NETWORK_POLICY = Kind("cilium.io", "v2", "CiliumNetworkPolicy", "ciliumnetworkpolicies", namespaced=True)
+CLUSTERWIDE_NETWORK_POLICY = Kind(
+    "cilium.io",
+    "v2",
+    "CiliumClusterwideNetworkPolicy",
+    "ciliumclusterwidenetworkpolicies",
+    namespaced=False,
+)
+IDENTITY = Kind("cilium.io", "v2", "CiliumIdentity", "ciliumidentities", namespaced=False)
+CILIUM_NODE = Kind("cilium.io", "v2", "CiliumNode", "ciliumnodes", namespaced=False)
+ENDPOINT = Kind("cilium.io", "v2", "CiliumEndpoint", "ciliumendpoints", namespaced=True)
+CILIUM_ENDPOINT_SLICE = Kind("cilium.io", "v2alpha1", "CiliumEndpointSlice", "ciliumendpointslices", namespaced=False)
+
+# What the operator tells the agents.
+SERVICE_TABLE = Kind("seta.dev", "v1alpha1", "ServiceTable", "servicetables", namespaced=True)
+COMPILED_POLICY = Kind("seta.dev", "v1alpha1", "CompiledPolicy", "compiledpolicies", namespaced=False)
+SELECTOR_SET = Kind("seta.dev", "v1alpha1", "SelectorSet", "selectorsets", namespaced=False)
+
+# Annotation on a CiliumIdentity: comma-separated names of the selector sets that matched it when it was made.
+SELECTOR_SETS_ANNOTATION = "seta.dev/selector-sets"
