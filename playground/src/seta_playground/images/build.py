@@ -44,7 +44,6 @@ def _bundle(cache: Path, wanted: Bundle, report: Progress, *, registry_reachable
     for older in cache.glob(f"{wanted.name}-*.tar"):
         if older != tar:
             older.unlink()
-    buildah.prune()
     return tar
 
 

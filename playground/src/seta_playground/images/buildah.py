@@ -34,15 +34,8 @@ class Buildah:
         """Whether a registry had it."""
         return self._ask("pull", "-q", "--policy", "ifnewer", image)
 
-    def tag(self, image: str, name: str) -> None:
-        self._run(["tag", image, name])
-
     def has(self, image: str) -> bool:
         return self._ask("inspect", "--type", "image", "--format", "{{.FromImageID}}", image)
-
-    def prune(self) -> None:
-        """Forget images that newer builds have replaced."""
-        self._ask("rmi", "--prune")
 
     def _command(self) -> list[str | Path]:
         program = shutil.which("buildah")

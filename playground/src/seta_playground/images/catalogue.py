@@ -73,6 +73,6 @@ def _own(part: str) -> Image:
     deploy = checkout / "deploy"
     requirements = deploy / f"requirements-{part}.txt"
     members = tuple(checkout / member for member in PACKAGES[part])
-    inputs = (requirements, deploy / "Containerfile.dockerignore", *members)
+    inputs = (requirements, deploy / "Containerfile.dockerignore", deploy / "python-install.sh", *members)
     name = f"ghcr.io/seta-net/seta-{part}:{VERSION}"
     return Image(name, deploy / "Containerfile", checkout, inputs, part, requirements=requirements)
