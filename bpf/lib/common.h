@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* What every other header stands on: kernel types, helpers, and the one address
+ * type that both families share.
+ *
+ * UAPI headers, not vmlinux.h: packet programs need no CO-RE relocation, and one
+ * relocation makes libbpf parse the kernel's BTF (14 ms per object instead of 1).
+ */
+#ifndef SETA_COMMON_H
+#define SETA_COMMON_H
+
+#include <stdbool.h>
+#include <linux/types.h>
+#include <linux/bpf.h>
+#include <linux/in.h>
+#include <linux/in6.h>
+#include <linux/pkt_cls.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_endian.h>
+
+#define INLINE static __always_inline
+/* A subprogram of its own: verified where it is called, compiled once. For what is
+ * rare on the packet's way, so that the common way stays short.
+ */
+#define COLD static __noinline
+
+#define NSEC_PER_SEC 1000000000ULL
+
+#ifndef memcpy
+#define memcpy __builtin_memcpy
+#define memset __builtin_memset
+#endif
+
+/* Address families as the maps write them. */
+enum family {
+	FAMILY_NONE = 0,
+	FAMILY_V4 = 1,
+	FAMILY_V6 = 2,
+};
+
+/* An address of either family, network order. IPv4 lies in the first four bytes and
+ * the other twelve are zero, so that it can be part of any key.
+ */
+union ip16 {
+	__be32 v4;
+	__u32 words[4];
+	__u8 bytes[16];
+};
+
+INLINE bool ip16_is_zero(const union ip16 *ip)
+{
+	return !(ip->words[0] | ip->words[1] | ip->words[2] | ip->words[3]);
+}
+
+/* Identities with a meaning of their own; pods have 256 and above. */
+enum reserved_identity {
+	IDENTITY_UNKNOWN = 0,
+	IDENTITY_HOST = 1,
+	IDENTITY_WORLD = 2,
+	IDENTITY_UNMANAGED = 3,
+	IDENTITY_REMOTE_NODE = 6,
+};
+
+#define IDENTITY_LOCAL_SCOPE 0x01000000u	/* CIDR identities, known to one node only */
+
+#endif

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* What differs from node to node. The agent writes it into .rodata before loading,
+ * with offsets from the BTF, so the verifier removes the branches not taken.
+ * The same struct is in every object; an object that ignores a field costs nothing.
+ */
+#ifndef SETA_CONFIG_H
+#define SETA_CONFIG_H
+
+#include "common.h"
+
+enum trace_level {
+	TRACE_NONE = 0,
+	TRACE_MEDIUM = 1,	/* new connections, and TCP FIN and RST */
+	TRACE_ALL = 2,
+};
+
+struct node_config {
+	union ip16 node_ip;		/* InternalIP: the source of masqueraded packets */
+	union ip16 node_ip6;
+	union ip16 router_ip;		/* the pods' gateway */
+	union ip16 router_ip6;
+	__u64 node_netns_cookie;	/* tells the node's own sockets from the pods' */
+	__u32 native_ifindex;		/* 0: none */
+	__u32 overlay_ifindex;		/* 0: none */
+	__be32 native_cidr4;		/* destinations in here are never masqueraded */
+	__be32 native_mask4;		/* 0 with native_cidr4 0: no such range */
+	__u32 ct_tcp_syn;		/* seconds: a connection that has seen SYNs only */
+	__u32 ct_tcp;			/* seconds: an established TCP connection */
+	__u32 ct_tcp_fin;		/* seconds: closed from both sides, or reset */
+	__u32 ct_any;			/* seconds: everything that is not TCP */
+	__u16 nat_port_min;
+	__u16 nat_port_max;		/* inclusive */
+	__u8 tunnel;			/* 1: VXLAN between nodes; 0: native routing */
+	__u8 masquerade;
+	__u8 trace_level;		/* enum trace_level */
+	__u8 pad;
+};
+
+const volatile struct node_config cfg = {
+	.ct_tcp_syn = 60,
+	.ct_tcp = 8000,
+	.ct_tcp_fin = 10,
+	.ct_any = 60,
+	.nat_port_min = 61000,
+	.nat_port_max = 65535,
+	.masquerade = 1,
+	.trace_level = TRACE_MEDIUM,
+};
+
+/* No `native range` is mask 0, which would match everything. */
+INLINE bool in_native_range(__be32 addr)
+{
+	return cfg.native_mask4 && (addr & cfg.native_mask4) == cfg.native_cidr4;
+}
+
+#endif

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Where a packet goes, once it may: into a local pod, to another node by tunnel or
+ * route, or to the node's own stack. The tc action is the stage's result; what was
+ * decided stands in p->observation, and so in the trace event.
+ */
+#ifndef SETA_DELIVERY_H
+#define SETA_DELIVERY_H
+
+#include <linux/if_ether.h>
+
+#include "common.h"
+#include "config.h"
+#include "eps.h"
+#include "events.h"
+#include "gate.h"
+#include "ipcache.h"
+
+#undef THIS_FILE
+#define THIS_FILE FILE_DELIVERY_H
+
+#define AF_INET 2
+
+/* Tells to_overlay that the tunnel key is set; removed there before encapsulation. */
+#define MARK_TUNNEL_KEY_SET 0x0a00
+
+/* Stage: the target and its identity. The hash of local endpoints is asked before
+ * the LPM of everybody.
+ */
+INLINE int find_destination(struct pkt *p)
+{
+	struct remote_endpoint_info *info;
+
+	p->dst_ep = endpoint_find(&p->t.daddr, p->family);
+	if (p->dst_ep) {
+		p->dst_id = endpoint_is_pod(p->dst_ep) ? p->dst_ep->sec_id : IDENTITY_HOST;
+		return 0;
+	}
+	info = ipcache_find(&p->t.daddr, p->family);
+	p->dst_id = ipcache_identity(info);
+	p->tunnel_endpoint = info ? info->tunnel_endpoint.v4 : 0;
+	return 0;
+}
+
+INLINE int set_macs(struct pkt *p, const void *dst, const void *src)
+{
+	__u8 macs[2 * ETH_ALEN];
+
+	memcpy(macs, dst, ETH_ALEN);
+	memcpy(macs + ETH_ALEN, src, ETH_ALEN);
+	if (bpf_skb_store_bytes(p->skb, 0, macs, sizeof(macs), 0))
+		return DROP(p, DROP_ERROR_WRITING_TO_PACKET);
+	return 0;
+}
+
+/* Through the target's ingress gate and straight into its namespace. */
+INLINE int deliver_local(struct pkt *p)
+{
+	struct endpoint_info *ep = p->dst_ep;
+
+	p->observation = OBSERVED_TO_ENDPOINT;
+	TRY(gate(p, ep, DIR_INGRESS, p->src_id));
+	TRY(set_macs(p, &ep->mac, &ep->node_mac));
+	return bpf_redirect_peer(ep->ifindex, 0);
+}
+
+INLINE int deliver_to_stack(struct pkt *p, __u8 observation)
+{
+	p->observation = observation;
+	return TC_ACT_OK;
+}
+
+INLINE int set_tunnel_key(struct pkt *p, __u32 identity, __be32 node)
+{
+	struct bpf_tunnel_key key = {
+		.tunnel_id = identity,
+		.remote_ipv4 = bpf_ntohl(node),		/* the helper wants host order */
+		.tunnel_ttl = 64,
+	};
+
+	if (bpf_skb_set_tunnel_key(p->skb, &key, sizeof(key), BPF_F_ZERO_CSUM_TX))
+		return DROP(p, DROP_ERROR_WRITING_TO_PACKET);
+	return 0;
+}
+
+/* Too long for the overlay: the stack answers "fragmentation needed" or fragments. */
+INLINE int deliver_overlay(struct pkt *p)
+{
+	__u32 mtu = 0;
+
+	if (bpf_check_mtu(p->skb, cfg.overlay_ifindex, &mtu, 0, 0) == BPF_MTU_CHK_RET_FRAG_NEEDED)
+		return deliver_to_stack(p, OBSERVED_TO_STACK);
+	TRY(set_tunnel_key(p, p->src_id, p->tunnel_endpoint));
+	p->observation = OBSERVED_TO_OVERLAY;
+	p->skb->mark = MARK_TUNNEL_KEY_SET;
+	return bpf_redirect(cfg.overlay_ifindex, 0);
+}
+
+/* By the node's routing table, without its stack. tot_len stays 0: the helper then
+ * measures the packet against the device and knows about segmentation offload. What
+ * it cannot do (too long, no route, forwarding off) is left to the stack.
+ */
+INLINE int deliver_native(struct pkt *p)
+{
+	struct bpf_fib_lookup fib = {
+		.family = AF_INET,
+		.l4_protocol = p->t.proto,
+		.ifindex = p->skb->ifindex,
+		.ipv4_src = p->t.saddr.v4,
+		.ipv4_dst = p->t.daddr.v4,
+	};
+	long rc = bpf_fib_lookup(p->skb, &fib, sizeof(fib), 0);
+
+	if (rc < 0)
+		return DROP(p, DROP_FIB_LOOKUP_FAILED);
+	p->observation = OBSERVED_TO_NETWORK;
+	if (rc == BPF_FIB_LKUP_RET_NO_NEIGH)
+		return bpf_redirect_neigh(fib.ifindex, NULL, 0, 0);
+	if (rc != BPF_FIB_LKUP_RET_SUCCESS)
+		return deliver_to_stack(p, OBSERVED_TO_STACK);
+	TRY(set_macs(p, fib.dmac, fib.smac));
+	return bpf_redirect(fib.ifindex, 0);
+}
+
+/* Stage, the last of from_container. */
+INLINE int deliver(struct pkt *p)
+{
+	if (endpoint_is_pod(p->dst_ep))
+		return deliver_local(p);
+	if (p->dst_ep)
+		return deliver_to_stack(p, OBSERVED_TO_HOST);
+	if (!p->tunnel_endpoint)
+		return deliver_to_stack(p, OBSERVED_TO_STACK);
+	return cfg.tunnel ? deliver_overlay(p) : deliver_native(p);
+}
+
+#endif
