@@ -50,6 +50,8 @@ INLINE void *header_at(const struct pkt *p, __u32 off, __u32 len)
 	void *data = (void *)(long)p->skb->data;
 	void *end = (void *)(long)p->skb->data_end;
 
+	/* The verifier forgets the bounds of an offset kept in the context. */
+	asm volatile("%0 &= 0xfff" : "+r"(off));
 	if (data + off + len <= end)
 		return data + off;
 	if (bpf_skb_pull_data(p->skb, off + len))
