@@ -1,0 +1,121 @@
+"""Puts the operator together: tables, writer, subjects, kopf; and runs them until one fails or a signal comes.
+
+All tasks are made and ended here. A subject that dies is a bug: the process ends with it and Kubernetes starts it
+again, which is safe because everything is level-based.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from typing import Any
+
+import kopf
+import structlog
+
+from seta_crds.labels import LabelFilter
+from seta_operator import health
+from seta_operator.handlers import watching
+from seta_operator.services.addresses import PodCIDRs
+from seta_operator.services.nodes import Nodes
+from seta_operator.services.policy import Policy
+from seta_operator.services.slices import Slices
+from seta_operator.services.subject import Subject
+from seta_operator.services.tables import Tables
+from seta_operator.settings import Settings
+from seta_operator.store import connection, errors, sweep
+from seta_operator.store.api import Api
+from seta_operator.store.cluster import READERS, Cluster
+from seta_operator.store.writer import Writer
+
+log = structlog.get_logger()
+
+
+class App:
+    """The operator's parts."""
+
+    def __init__(self, settings: Settings, api: Api) -> None:
+        self.api, self.cluster = api, Cluster()
+        self.writer = Writer(api, self.cluster)
+        self.listed = asyncio.Event()
+        pool = PodCIDRs(settings.cluster_pool_ipv4_cidr, settings.cluster_pool_ipv4_mask_size)
+        self.policy = Policy(
+            self.cluster,
+            self.writer,
+            LabelFilter(settings.labels),
+            settings.cluster_name,
+            settings.identity_gc_interval,
+        )
+        self.subjects: tuple[Subject[Any], ...] = (
+            self.policy,
+            Nodes(self.cluster, self.writer, pool),
+            Slices(self.cluster, self.writer),
+            Tables(self.cluster, self.writer),
+        )
+
+    def problem(self) -> str:
+        """What keeps the operator from working, or nothing."""
+        return "" if self.listed.is_set() else "the cluster is not listed yet: is the API server reachable?"
+
+    async def wait_for_crds(self) -> None:
+        """Wait until every resource that is watched is served; kopf would go on with those there are."""
+        while True:
+            try:
+                missing = [
+                    kind.crd_name
+                    for kind in READERS
+                    if "." in kind.group and kind.plural not in await self.api.served(kind.api_version)
+                ]
+            except errors.ApiError as error:
+                log.warning("api.unreachable", error=str(error))
+            else:
+                if not missing:
+                    return
+                log.warning("crds.missing", crds=missing, remedy="apply the manifests in deploy/chart/crds")
+            await asyncio.sleep(1)
+
+    async def decide(self) -> None:
+        """Run the subjects once the cluster is listed."""
+        await self.listed.wait()
+        log.info("cluster.listed", objects={kind.plural: len(table) for kind, table in self.cluster.tables.items()})
+        async with asyncio.TaskGroup() as group:
+            for subject in self.subjects:
+                group.create_task(subject.run(), name=subject.name)
+            group.create_task(self.policy.collect_for_ever(), name="collect")
+            group.create_task(sweep.run(self.api, self.cluster), name="sweep")
+
+    async def watch(self) -> None:
+        """Run kopf until a signal ends it."""
+        await kopf.operator(
+            registry=watching.registry(self.cluster, self.listed),
+            settings=watching.settings(),
+            clusterwide=True,
+        )
+
+
+async def run(settings: Settings) -> None:
+    """Run until a signal comes.
+
+    Raises:
+        NoClusterError: there is no API server to talk to.
+
+    """
+    async with Api(connection.login) as api, contextlib.AsyncExitStack() as stack:
+        app = App(settings, api)
+        runner = await health.serve(app.problem)
+        stack.push_async_callback(runner.cleanup)
+        await app.wait_for_crds()
+        await _first_of(app.decide(), app.watch())
+
+
+async def _first_of(*parts: Coroutine[Any, Any, None]) -> None:
+    """Until one ends (kopf, on a signal) or fails; the others are then cancelled."""
+    tasks = [asyncio.ensure_future(part) for part in parts]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        if not task.cancelled():
+            task.result()

@@ -1,0 +1,1 @@
+"""kopf's side: what the API server says, into the tables."""

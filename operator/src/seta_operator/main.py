@@ -1,0 +1,35 @@
+"""The console script `seta-operator`."""
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+import structlog
+
+from seta_operator import app, logs, settings
+from seta_operator.store.connection import NoClusterError
+
+
+def main() -> None:
+    """Run until a signal comes; a setting that cannot be used ends it with one sentence and code 2."""
+    parser = argparse.ArgumentParser(prog="seta-operator", description="Decides for the cluster what agents program.")
+    parser.add_argument("--config-dir", type=Path, default=settings.DIRECTORY, help="default: %(default)s")
+    arguments = parser.parse_args()
+    try:
+        found = settings.read(arguments.config_dir)
+    except settings.SettingsError as error:
+        sys.exit(_fail(str(error)))
+    logs.configure(debug=found.debug)
+    log = structlog.get_logger()
+    log.info("operator.starting", **found.model_dump(mode="json"))
+    try:
+        asyncio.run(app.run(found))
+    except NoClusterError as error:
+        sys.exit(_fail(str(error)))
+    log.info("operator.stopped")
+
+
+def _fail(sentence: str) -> int:
+    sys.stderr.write(f"seta-operator: {sentence}\n")
+    return 2

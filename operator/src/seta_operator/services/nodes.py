@@ -1,0 +1,86 @@
+"""Nodes: each Node gets a CiliumNode with its addresses and a pod CIDR of its own.
+
+A pod CIDR stays with its node until the Node is gone; after a restart it is read back from the CiliumNodes,
+which are this service's only memory.
+"""
+
+import structlog
+
+from seta_crds import names
+from seta_operator.services import addresses
+from seta_operator.services.subject import Subject
+from seta_operator.store import facts
+from seta_operator.store.cluster import Cluster
+from seta_operator.store.table import Key
+from seta_operator.store.writer import Writer
+
+log = structlog.get_logger()
+
+
+class Nodes(Subject[str]):
+    """Marked with names of nodes."""
+
+    name = "nodes"
+
+    def __init__(self, cluster: Cluster, writer: Writer, pod_cidrs: addresses.PodCIDRs) -> None:
+        super().__init__()
+        self._cluster, self._writer, self._pod_cidrs = cluster, writer, pod_cidrs
+        self._without: set[str] = set()  # nodes that got no pod CIDR, to be tried when one is released
+        cluster.listen(names.NODE, lambda key, _before, _after: self.mark(key[1]))
+        cluster.listen(names.CILIUM_NODE, lambda key, _before, _after: self.mark(key[1]))
+
+    def start(self) -> None:
+        """Claim what the CiliumNodes of living Nodes say, then look at every node."""
+        written = self._cluster.owned(names.CILIUM_NODE)
+        for (_, name), held in sorted(written.items()):
+            cidrs = held.content.get("spec", {}).get("ipam", {}).get("podCIDRs") or []
+            if ("", name) in self._cluster.nodes and cidrs and not self._pod_cidrs.claim(name, cidrs[0]):
+                log.warning("node.overlap", node=name, cidr=cidrs[0])
+        for _, name in self._cluster.nodes.keys() | written.keys():
+            self.mark(name)
+
+    async def apply(self, keys: set[str]) -> set[str]:
+        """Write the CiliumNodes of these names, and remove those without a Node."""
+        released = [name for name in keys if self._node(name) is None and self._pod_cidrs.release(name)]
+        if released:
+            keys |= self._without
+        wanted: dict[Key, facts.JSON | None] = {}
+        problems: dict[str, str] = {}  # node -> why it has no pod CIDR
+        for name in sorted(keys):
+            wanted["", name], problems[name] = self._decide(name)
+        failed = {name for _, name in await self._writer.ensure(names.CILIUM_NODE, wanted)}
+        for name in keys - failed:
+            if not await self._tell(name, problems[name]):
+                failed.add(name)
+        return failed
+
+    def _node(self, name: str) -> facts.Node | None:
+        return self._cluster.nodes.get(("", name))
+
+    def _decide(self, name: str) -> tuple[facts.JSON | None, str]:
+        """The wanted CiliumNode, and why it has no pod CIDR (or nothing)."""
+        node, problem = self._node(name), ""
+        self._without.discard(name)
+        if node is None:
+            return None, problem
+        known = [{"type": "InternalIP", "ip": address} for address in node.addresses]
+        cidrs: list[str] = []
+        try:
+            network = self._pod_cidrs.give(name)
+            known.append({"type": "CiliumInternalIP", "ip": addresses.router(network)})
+            cidrs.append(str(network))
+        except addresses.PoolExhaustedError as error:
+            problem = str(error)
+            self._without.add(name)
+            log.warning("node.without_cidr", node=name, error=problem)
+        owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": node.uid}
+        spec = {"addresses": known, "ipam": {"podCIDRs": cidrs}}
+        return {"metadata": {"ownerReferences": [owner]}, "spec": spec}, problem
+
+    async def _tell(self, name: str, problem: str) -> bool:
+        """Write the problem, or that there is none any more, into the CiliumNode's status."""
+        held = self._cluster.owned(names.CILIUM_NODE).get(("", name))
+        if held is None or held.error == problem:
+            return True
+        status = {"ipam": {"operator-status": {"error": problem or None}}}
+        return await self._writer.status(names.CILIUM_NODE, ("", name), status)

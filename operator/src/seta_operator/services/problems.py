@@ -1,0 +1,42 @@
+"""Problems that the compiler finds in a policy, and the condition Valid that tells them. Used by compiler, policy."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from seta_operator.store.facts import JSON
+
+SHOWN = 5  # problems in one message
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing to change: the field, what is wrong with it, and what stays closed until it is changed."""
+
+    path: str
+    wrong: str
+    closes: str = ""  # what it denies meanwhile, where that is not simply what the rule would allow
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        return f"{self.path} {self.wrong}" + (f", {self.closes} is denied meanwhile" if self.closes else "")
+
+
+def condition(problems: Sequence[Problem], rules: int, before: Iterable[JSON], now: str) -> JSON:
+    """The condition Valid; its transition time is kept from `before` while the status is the same."""
+    if problems:
+        told = "; ".join(problem.sentence for problem in problems[:SHOWN])
+        more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+        status, reason = "False", "NotEnforcedAsWritten"
+        message = f"{told}{more}. Remove or correct it; until then the rule allows nothing there (fails closed)."
+    else:
+        status, reason = "True", "Compiled"
+        message = f"{rules} rule{'' if rules == 1 else 's'} compiled"
+    held = next((one for one in before if one["type"] == "Valid"), None)
+    since = held.get("lastTransitionTime", now) if held is not None and held["status"] == status else now
+    return {"type": "Valid", "status": status, "lastTransitionTime": since, "reason": reason, "message": message}
+
+
+def merged(before: Iterable[JSON], valid: JSON) -> list[JSON]:
+    """All conditions with this one in its place."""
+    return [*(one for one in before if one["type"] != valid["type"]), valid]

@@ -1,0 +1,1 @@
+"""What the operator has seen of the cluster, and how it writes to it."""

@@ -1,0 +1,114 @@
+"""The few requests the operator makes besides kopf's watches: read, create, replace, delete, patch status.
+
+Called by writer.py and sweep.py. Bounded: at most LIMIT requests at once, so that a burst of changes neither
+floods the API server nor opens a connection each.
+"""
+
+import asyncio
+import datetime as dt
+import json
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import kopf
+
+from seta_crds.names import Kind
+from seta_operator.store import errors
+
+JSON = dict[str, Any]
+LIMIT = 32  # requests at once
+TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)  # seconds
+_NAMES_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
+class Api:
+    """A client of one API server. Use as an async context manager."""
+
+    def __init__(self, login: Callable[[], kopf.ConnectionInfo]) -> None:
+        """`login` is called at the start and whenever the credentials it gave have expired."""
+        self._login = login
+        self._info: kopf.ConnectionInfo | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._slots = asyncio.Semaphore(LIMIT)
+
+    async def __aenter__(self) -> Self:
+        self._info = self._login()
+        connector = aiohttp.TCPConnector(limit=LIMIT, ssl=self._info.as_ssl_context())
+        self._session = aiohttp.ClientSession(self._info.server, connector=connector, timeout=TIMEOUT)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def read(self, kind: Kind, namespace: str, name: str) -> JSON:
+        """The object as it is now."""
+        return await self._request("GET", kind.path(namespace, name))
+
+    async def names(self, kind: Kind) -> tuple[int, set[tuple[str, str]]]:
+        """Version of the list, and (namespace, name) of every object of the kind."""
+        body = await self._request("GET", kind.path(), accept=_NAMES_ONLY)
+        found = {(item["metadata"].get("namespace", ""), item["metadata"]["name"]) for item in body["items"]}
+        return int(body["metadata"]["resourceVersion"]), found
+
+    async def served(self, group_version: str) -> set[str]:
+        """Plural names of the resources that are served in a group and version; empty if it is unknown."""
+        try:
+            body = await self._request("GET", f"/apis/{group_version}")
+        except errors.NotFoundError:
+            return set()
+        return {resource["name"] for resource in body["resources"]}
+
+    async def create(self, kind: Kind, body: JSON) -> JSON:
+        """Create; returns the object as stored."""
+        return await self._request("POST", kind.path(body["metadata"].get("namespace", "")), body)
+
+    async def replace(self, kind: Kind, body: JSON) -> JSON:
+        """Replace the version that body names; returns the object as stored."""
+        meta = body["metadata"]
+        return await self._request("PUT", kind.path(meta.get("namespace", ""), meta["name"]), body)
+
+    async def delete(self, kind: Kind, namespace: str, name: str) -> None:
+        """Delete, without waiting for finalizers."""
+        await self._request("DELETE", kind.path(namespace, name))
+
+    async def patch_status(self, kind: Kind, namespace: str, name: str, status: JSON) -> JSON:
+        """Merge into the status subresource; returns the object as stored."""
+        path = f"{kind.path(namespace, name)}/status"
+        return await self._request("PATCH", path, {"status": status}, content="application/merge-patch+json")
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        body: JSON | None = None,
+        *,
+        content: str = "application/json",
+        accept: str = "application/json",
+    ) -> JSON:
+        if self._session is None:
+            raise RuntimeError("Api is used outside its context")
+        headers = {"Accept": accept, "Content-Type": content, **self._authorization()}
+        data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        try:
+            async with (
+                self._slots,
+                self._session.request(method, path, data=data, headers=headers) as response,
+            ):
+                answer: JSON = await response.json(content_type=None)
+                if response.status >= 400:
+                    message = answer.get("message") if isinstance(answer, dict) else None
+                    raise errors.of_status(response.status, f"{method} {path}: {message or response.reason}")
+                return answer
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise errors.UnavailableError(f"{method} {path}: {error or type(error).__name__}") from error
+
+    def _authorization(self) -> dict[str, str]:
+        now = dt.datetime.now(dt.UTC)
+        if self._info is None or (self._info.expiration is not None and self._info.expiration <= now):
+            self._info = self._login()
+        return self._info.as_http_headers()

@@ -1,0 +1,102 @@
+"""All that the operator has seen of the cluster, in one place: a table per kind.
+
+Three doors change it, all here: `seen` and `gone` (called by handlers and sweep with what the watch says) and
+`wrote` (called by the writer with what the API server answered). The services listen for keys that changed.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from seta_crds import names
+from seta_crds.names import Kind
+from seta_operator.store import facts
+from seta_operator.store.table import Key, Table
+
+JSON = dict[str, Any]
+Listener = Callable[[Key, Any, Any], None]  # key, value before (or None), value after (or None)
+
+READERS: dict[Kind, Callable[[JSON], Any]] = {  # kind -> what is kept of an object
+    names.POD: facts.pod,
+    names.NAMESPACE: facts.namespace,
+    names.NODE: facts.node,
+    names.SERVICE: facts.service,
+    names.ENDPOINT_SLICE: facts.endpoint_slice,
+    names.NETWORK_POLICY: facts.policy,
+    names.CLUSTERWIDE_NETWORK_POLICY: facts.policy,
+    names.ENDPOINT: facts.endpoint,
+    names.IDENTITY: facts.owned,
+    names.CILIUM_NODE: facts.owned,
+    names.CILIUM_ENDPOINT_SLICE: facts.owned,
+    names.SERVICE_TABLE: facts.owned,
+    names.COMPILED_POLICY: facts.owned,
+    names.SELECTOR_SET: facts.owned,
+}
+
+
+class Cluster:
+    """The tables, and who listens to which."""
+
+    def __init__(self) -> None:
+        self.pods: Table[facts.Pod] = Table()
+        self.namespaces: Table[dict[str, str]] = Table()
+        self.nodes: Table[facts.Node] = Table()
+        self.services: Table[facts.Service] = Table()
+        self.endpoint_slices: Table[facts.EndpointSlice] = Table()
+        self.endpoints: Table[facts.Endpoint] = Table()
+        self.identities: Table[facts.Owned] = Table()
+        self.tables: dict[Kind, Table[Any]] = {  # kind -> its table
+            names.POD: self.pods,
+            names.NAMESPACE: self.namespaces,
+            names.NODE: self.nodes,
+            names.SERVICE: self.services,
+            names.ENDPOINT_SLICE: self.endpoint_slices,
+            names.ENDPOINT: self.endpoints,
+            names.IDENTITY: self.identities,
+        }
+        for kind in READERS:
+            self.tables.setdefault(kind, Table())
+        self._listeners: dict[Kind, list[Listener]] = {kind: [] for kind in READERS}  # kind -> who listens
+
+    def listen(self, kind: Kind, listener: Listener) -> None:
+        """Call the listener on each change of the kind, after it is in the table."""
+        self._listeners[kind].append(listener)
+
+    def policies(self, kind: Kind) -> Table[facts.Policy]:
+        """The table of CiliumNetworkPolicies, or of the clusterwide ones."""
+        return self.tables[kind]
+
+    def owned(self, kind: Kind) -> Table[facts.Owned]:
+        """The table of a kind that the operator writes."""
+        return self.tables[kind]
+
+    def seen(self, kind: Kind, body: JSON) -> None:
+        """An object as the watch shows it."""
+        key, table = key_of(body), self.tables[kind]
+        before = table.get(key)
+        if self.wrote(kind, body):
+            self._tell(kind, key, before, table.get(key))
+
+    def gone(self, kind: Kind, key: Key, version: int | None = None) -> None:
+        """The watch (or the sweep) says that an object is no more."""
+        before = self.tables[kind].get(key)
+        if self.tables[kind].remove(key, version):
+            self._tell(kind, key, before, None)
+
+    def wrote(self, kind: Kind, body: JSON) -> bool:
+        """An object as the API server answered our own write: nobody needs to be told. Whether it changed."""
+        return self.tables[kind].put(key_of(body), version_of(body), READERS[kind](body))
+
+    def _tell(self, kind: Kind, key: Key, before: Any, after: Any) -> None:
+        for listener in self._listeners[kind]:
+            listener(key, before, after)
+
+
+def key_of(body: JSON) -> Key:
+    """(namespace, name) of an object."""
+    meta = body["metadata"]
+    return meta.get("namespace") or "", meta["name"]
+
+
+def version_of(body: JSON) -> int:
+    """Its resourceVersion, which Kubernetes lets us compare within one kind (KEP-5504)."""
+    return int(body["metadata"]["resourceVersion"])

@@ -1,0 +1,176 @@
+"""What the operator keeps of each object: the facts its decisions are made of, and nothing else.
+
+One reader per kind, called by the handlers at the edge: raw JSON in, a small value out. Two values are equal
+when no decision would differ, so an event that changes nothing we care about wakes nobody.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from seta_crds import labels
+
+JSON = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    labels: dict[str, str]
+    service_account: str
+    on_network: bool  # has an address of its own: not hostNetwork, not finished
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    uid: str
+    addresses: tuple[str, ...]  # InternalIPs
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePort:
+    name: str
+    protocol: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    uid: str
+    type: str
+    cluster_ips: tuple[str, ...]  # without "None"
+    ports: tuple[ServicePort, ...]
+    foreign: bool  # another proxy is asked to serve it
+
+
+@dataclass(frozen=True, slots=True)
+class BackendEndpoint:
+    addresses: tuple[str, ...]
+    ready: bool
+    serving: bool
+    terminating: bool
+    node: str
+    zone: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSlice:
+    service: str  # name of the Service in the same namespace; "" = of none
+    ports: tuple[ServicePort, ...]
+    endpoints: tuple[BackendEndpoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    identity: int  # 0 = none yet
+    labels: tuple[tuple[str, str], ...]  # of the identity, sorted
+    networking: JSON
+    named_ports: list[JSON] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    uid: str
+    generation: int
+    spec: Any
+    specs: Any
+    conditions: list[JSON]
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """An object that only the operator writes: what a write would set, and the error in its status."""
+
+    content: JSON
+    error: str = ""
+
+
+def pod(body: JSON) -> Pod:
+    spec, phase = body.get("spec") or {}, (body.get("status") or {}).get("phase")
+    return Pod(
+        labels=body["metadata"].get("labels") or {},
+        service_account=spec.get("serviceAccountName") or "",
+        on_network=not spec.get("hostNetwork", False) and phase not in ("Succeeded", "Failed"),
+    )
+
+
+def namespace(body: JSON) -> dict[str, str]:
+    """Its labels."""
+    return body["metadata"].get("labels") or {}
+
+
+def node(body: JSON) -> Node:
+    addresses = (body.get("status") or {}).get("addresses") or []
+    return Node(
+        uid=body["metadata"].get("uid", ""),
+        addresses=tuple(item["address"] for item in addresses if item["type"] == "InternalIP"),
+    )
+
+
+def service(body: JSON) -> Service:
+    spec = body.get("spec") or {}
+    addresses = spec.get("clusterIPs") or [spec.get("clusterIP")]
+    return Service(
+        uid=body["metadata"].get("uid", ""),
+        type=spec.get("type") or "ClusterIP",
+        cluster_ips=tuple(address for address in addresses if address and address != "None"),
+        ports=_ports(spec.get("ports")),
+        foreign="service.kubernetes.io/service-proxy-name" in (body["metadata"].get("labels") or {}),
+    )
+
+
+def endpoint_slice(body: JSON) -> EndpointSlice:
+    return EndpointSlice(
+        service=(body["metadata"].get("labels") or {}).get("kubernetes.io/service-name", ""),
+        ports=_ports(body.get("ports")),
+        endpoints=tuple(_backend(item) for item in body.get("endpoints") or []),
+    )
+
+
+def _ports(ports: list[JSON] | None) -> tuple[ServicePort, ...]:
+    return tuple(
+        ServicePort(item.get("name") or "", item.get("protocol") or "TCP", item["port"])
+        for item in ports or []
+        if item.get("port")
+    )
+
+
+def _backend(item: JSON) -> BackendEndpoint:
+    conditions = item.get("conditions") or {}
+    ready = conditions.get("ready") is not False  # absent counts as ready
+    return BackendEndpoint(
+        addresses=tuple(item.get("addresses") or ()),
+        ready=ready,
+        serving=conditions.get("serving", ready) is not False,
+        terminating=conditions.get("terminating") is True,
+        node=item.get("nodeName") or "",
+        zone=item.get("zone") or "",
+    )
+
+
+def endpoint(body: JSON) -> Endpoint:
+    status = body.get("status") or {}
+    identity = status.get("identity") or {}
+    return Endpoint(
+        identity=identity.get("id") or 0,
+        labels=tuple(sorted(labels.from_list(identity.get("labels") or ()).items())),
+        networking=status.get("networking") or {},
+        named_ports=status.get("named-ports"),
+    )
+
+
+def policy(body: JSON) -> Policy:
+    meta = body["metadata"]
+    return Policy(
+        uid=meta.get("uid", ""),
+        generation=meta.get("generation", 0),
+        spec=body.get("spec"),
+        specs=body.get("specs"),
+        conditions=(body.get("status") or {}).get("conditions") or [],
+    )
+
+
+def owned(body: JSON) -> Owned:
+    content = {key: value for key, value in body.items() if key not in ("apiVersion", "kind", "metadata", "status")}
+    meta = body["metadata"]
+    content["metadata"] = {key: meta[key] for key in ("labels", "annotations", "ownerReferences") if meta.get(key)}
+    ipam = (body.get("status") or {}).get("ipam") or {}
+    return Owned(content, (ipam.get("operator-status") or {}).get("error", ""))
