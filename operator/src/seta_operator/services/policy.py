@@ -63,7 +63,7 @@ class Policy(Subject[Change]):
             if self._identities.labels(number) is None and not self._identities.restore(number, label_set):
                 log.warning("identity.odd", identity=number)
         for kind in (names.POD, *POLICIES, *WRITTEN):
-            for key, _ in self._cluster.tables[kind].items():
+            for key in sorted(self._cluster.tables[kind].keys()):
                 self.mark((kind, key))
         for number in self._identities.numbers():
             self.mark((names.IDENTITY, ("", str(number))))
