@@ -48,8 +48,9 @@ INLINE int forward(struct pkt *p)
 SEC("tc")
 int from_container(struct __sk_buff *skb)
 {
-	struct pkt p = { .skb = skb, .dir = DIR_EGRESS, .observation = OBSERVED_FROM_ENDPOINT };
+	struct pkt p;
 
+	pkt_init(&p, skb, DIR_EGRESS, OBSERVED_FROM_ENDPOINT);
 	return leave(&p, forward(&p));
 }
 

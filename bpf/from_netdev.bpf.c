@@ -1,23 +1,90 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/* What arrives from the network, ingress of the native device. Touches what is for a
- * pod of this node, also when it is so by masquerade; all else goes on as it came.
+/* What arrives from the network. On the native device, ingress. Touches what is for a
+ * pod of this node, and answers to masqueraded packets; all else goes on as it came,
+ * malformed or not. The packet's way:
+ *
+ *   network header -> (for nobody here: untouched) -> L4 header -> fragment's ports
+ *   -> ICMP error's connection -> reverse masquerade -> target -> source's identity
+ *   -> delivery (conntrack and ingress policy of the target)
  */
 #include "lib/common.h"
 #include "lib/delivery.h"
 #include "lib/exit.h"
 #include "lib/frag.h"
-#include "lib/gate.h"
 #include "lib/icmp.h"
 #include "lib/nat.h"
 #include "lib/parse.h"
+#include "lib/target.h"
 
 #undef THIS_FILE
 #define THIS_FILE FILE_FROM_NETDEV_BPF_C
 
-SEC("tc")
-int from_netdev(struct __sk_buff *skb __attribute__((unused)))
+/* Stage: of what is for the node's address, answers to masqueraded packets are ours:
+ * 1, and they have their pod's address again. 0: the node's own.
+ */
+INLINE int restore(struct pkt *p)
 {
-	return TC_ACT_OK;
+	if (p->fragment == FRAGMENT_LATER && frag_recall(p) < 0)
+		return 0;
+	if (icmp_inner(p) < 0)
+		return 0;
+	if (p->fragment == FRAGMENT_FIRST)
+		frag_remember(p);
+	return TRY(nat_unmasquerade(p));
+}
+
+/* Stage: who sent it, by its address. Nobody outside may be the node itself; and with
+ * a tunnel between nodes, no pod's packet comes without it.
+ */
+INLINE int find_sender(struct pkt *p)
+{
+	struct remote_endpoint_info *info = ipcache_find(&p->t.saddr, p->family);
+
+	p->src_id = ipcache_identity(info);
+	if (p->src_id == IDENTITY_HOST)
+		return DROP(p, DROP_INVALID_SOURCE_IP);
+	if (cfg.tunnel && p->src_id != IDENTITY_REMOTE_NODE && info && info->tunnel_endpoint.v4)
+		return DROP(p, DROP_INVALID_SOURCE_IP);
+	return 0;
+}
+
+INLINE int receive(struct pkt *p)
+{
+	TRY(find_target(p));
+	if (!endpoint_is_pod(p->dst_ep))
+		return DROP(p, DROP_NO_MATCHING_LOCAL_CONTAINER_FOUND);
+	TRY(find_sender(p));
+	return deliver_local(p);
+}
+
+INLINE int receive_direct(struct pkt *p)
+{
+	TRY(parse_l4(p));
+	TRY(frag_ports(p));
+	TRY(icmp_inner(p));
+	return receive(p);
+}
+
+SEC("tc")
+int from_netdev(struct __sk_buff *skb)
+{
+	struct pkt p;
+	int rc;
+
+	pkt_init(&p, skb, DIR_INGRESS, OBSERVED_FROM_NETWORK);
+	if (parse_l2(&p) < 0 || p.ethertype != ETH_P_IP || parse_l3(&p) < 0)
+		return TC_ACT_OK;
+	if (p.t.daddr.v4 != cfg.node_ip.v4) {
+		if (!endpoint_is_pod(endpoint_find(&p.t.daddr, FAMILY_V4)))
+			return TC_ACT_OK;
+		return leave(&p, receive_direct(&p));
+	}
+	if (!cfg.masquerade || parse_l4(&p) < 0)
+		return TC_ACT_OK;
+	rc = restore(&p);
+	if (!rc)
+		return TC_ACT_OK;
+	return leave(&p, rc < 0 ? rc : receive(&p));
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -1,23 +1,68 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/* What arrives from the network, ingress of the native device. Touches what is for a
- * pod of this node, also when it is so by masquerade; all else goes on as it came.
+/* What other nodes send through the tunnel. On the VXLAN device, ingress; the
+ * sender's identity is the VNI. The packet's way:
+ *
+ *   tunnel key -> network header -> target (the node itself: to the stack)
+ *   -> L4 header -> fragment's ports -> ICMP error's connection
+ *   -> delivery (conntrack and ingress policy of the target)
  */
+#include <linux/if_packet.h>
+
 #include "lib/common.h"
 #include "lib/delivery.h"
 #include "lib/exit.h"
 #include "lib/frag.h"
-#include "lib/gate.h"
 #include "lib/icmp.h"
-#include "lib/nat.h"
 #include "lib/parse.h"
+#include "lib/target.h"
 
 #undef THIS_FILE
 #define THIS_FILE FILE_FROM_OVERLAY_BPF_C
 
-SEC("tc")
-int from_overlay(struct __sk_buff *skb __attribute__((unused)))
+/* Stage: the identity another node vouches for. It cannot vouch for being this node. */
+INLINE int read_tunnel_key(struct pkt *p)
 {
-	return TC_ACT_OK;
+	struct bpf_tunnel_key key = {};
+
+	if (bpf_skb_get_tunnel_key(p->skb, &key, sizeof(key), 0))
+		return DROP(p, DROP_ERROR_RETRIEVING_TUNNEL_KEY);
+	p->src_id = key.tunnel_id;
+	if (p->src_id == IDENTITY_UNKNOWN || p->src_id == IDENTITY_HOST)
+		return DROP(p, DROP_INVALID_IDENTITY);
+	return 0;
+}
+
+/* Stage: the inner Ethernet address was the other node's. */
+INLINE int accept_as_own(struct pkt *p)
+{
+	bpf_skb_change_type(p->skb, PACKET_HOST);
+	return 0;
+}
+
+INLINE int receive(struct pkt *p)
+{
+	TRY(read_tunnel_key(p));
+	TRY(parse_l2(p));
+	TRY(parse_l3(p));
+	if (p->family == FAMILY_V6)
+		return ip6_link_only(p);
+	TRY(accept_as_own(p));
+	TRY(find_target(p));
+	if (!endpoint_is_pod(p->dst_ep))
+		return deliver_to_stack(p, OBSERVED_TO_HOST);
+	TRY(parse_l4(p));
+	TRY(frag_ports(p));
+	TRY(icmp_inner(p));
+	return deliver_local(p);
+}
+
+SEC("tc")
+int from_overlay(struct __sk_buff *skb)
+{
+	struct pkt p;
+
+	pkt_init(&p, skb, DIR_INGRESS, OBSERVED_FROM_OVERLAY);
+	return leave(&p, receive(&p));
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

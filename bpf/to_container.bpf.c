@@ -61,8 +61,9 @@ INLINE int admit(struct pkt *p)
 SEC("tc")
 int to_container(struct __sk_buff *skb)
 {
-	struct pkt p = { .skb = skb, .dir = DIR_INGRESS, .observation = OBSERVED_FROM_STACK };
+	struct pkt p;
 
+	pkt_init(&p, skb, DIR_INGRESS, OBSERVED_FROM_STACK);
 	return leave(&p, admit(&p));
 }
 

@@ -1,23 +1,70 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/* What arrives from the network, ingress of the native device. Touches what is for a
- * pod of this node, also when it is so by masquerade; all else goes on as it came.
+/* What goes into the tunnel. On the VXLAN device, egress. from_container has set the
+ * key of what pods send; what the node's own stack routes here gets it now.
+ *
+ *   (key is set: on) -> headers -> source's identity -> node of the destination -> key
  */
 #include "lib/common.h"
 #include "lib/delivery.h"
+#include "lib/eps.h"
 #include "lib/exit.h"
-#include "lib/frag.h"
-#include "lib/gate.h"
 #include "lib/icmp.h"
-#include "lib/nat.h"
+#include "lib/ipcache.h"
 #include "lib/parse.h"
 
 #undef THIS_FILE
 #define THIS_FILE FILE_TO_OVERLAY_BPF_C
 
-SEC("tc")
-int to_overlay(struct __sk_buff *skb __attribute__((unused)))
+/* Stage: other nodes know this node as a remote one. A local pod's packet comes here
+ * by the stack when it was too long for the tunnel.
+ */
+INLINE int find_sender(struct pkt *p)
 {
+	p->src_ep = endpoint_find(&p->t.saddr, p->family);
+	if (!p->src_ep)
+		p->src_id = ipcache_identity(ipcache_find(&p->t.saddr, p->family));
+	else
+		p->src_id = endpoint_is_pod(p->src_ep) ? p->src_ep->sec_id : IDENTITY_HOST;
+	if (p->src_id == IDENTITY_HOST)
+		p->src_id = IDENTITY_REMOTE_NODE;
+	return 0;
+}
+
+INLINE int find_node(struct pkt *p)
+{
+	struct remote_endpoint_info *info = ipcache_find(&p->t.daddr, p->family);
+
+	p->dst_id = ipcache_identity(info);
+	if (!info || !info->tunnel_endpoint.v4)
+		return DROP(p, DROP_NO_TUNNEL_OR_ENCAPSULATION_ENDPOINT);
+	p->tunnel_endpoint = info->tunnel_endpoint.v4;
+	return 0;
+}
+
+INLINE int send(struct pkt *p)
+{
+	TRY(parse_l2(p));
+	TRY(parse_l3(p));
+	if (p->family == FAMILY_V6)
+		return ip6_link_only(p);
+	TRY(find_sender(p));
+	TRY(find_node(p));
+	TRY(set_tunnel_key(p, p->src_id, p->tunnel_endpoint));
+	p->observation = OBSERVED_TO_OVERLAY;
 	return TC_ACT_OK;
+}
+
+SEC("tc")
+int to_overlay(struct __sk_buff *skb)
+{
+	struct pkt p;
+
+	if (skb->mark == MARK_TUNNEL_KEY_SET) {
+		skb->mark = 0;
+		return TC_ACT_OK;
+	}
+	pkt_init(&p, skb, DIR_EGRESS, OBSERVED_FROM_HOST);
+	return leave(&p, send(&p));
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -36,7 +36,7 @@ INLINE bool gate_is_exempt(__u8 dir, __u32 peer)
 }
 
 /* Stage: conntrack and policy of one endpoint in one direction. */
-INLINE int gate(struct pkt *p, const struct endpoint_info *ep, __u8 dir, __u32 peer)
+COLD int gate(struct pkt *p, const struct endpoint_info *ep, __u8 dir, __u32 peer)
 {
 	p->dir = dir;
 	p->ep_id = ep->lxc_id;

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Changing a packet's address and port, with every checksum that covers them, in the
+ * packet and in its context. Knows TCP, UDP, ICMP echo, and the packet that an ICMP
+ * error carries.
+ */
+#ifndef SETA_NAT_REWRITE_H
+#define SETA_NAT_REWRITE_H
+
+#include <linux/if_ether.h>
+#include <stddef.h>
+
+#include "common.h"
+#include "packet.h"
+#include "parse.h"
+
+#undef THIS_FILE
+#define THIS_FILE FILE_NAT_REWRITE_H
+
+#define IP4_CHECKSUM offsetof(struct iphdr, check)
+#define IP4_SOURCE offsetof(struct iphdr, saddr)
+#define IP4_DESTINATION offsetof(struct iphdr, daddr)
+#define ICMP_CHECKSUM offsetof(struct icmp_header, checksum)
+#define ICMP_ID offsetof(struct icmp_header, id)
+
+/* An IPv4 address at `field` of the header at `ip`, and the header's checksum. */
+INLINE long rewrite_ip4(struct __sk_buff *skb, __u32 ip, __u32 field, __be32 from, __be32 to)
+{
+	return bpf_l3_csum_replace(skb, ip + IP4_CHECKSUM, from, to, sizeof(to)) ?:
+	       bpf_skb_store_bytes(skb, ip + field, &to, sizeof(to), 0);
+}
+
+/* Where the L4 checksum is, and how bpf_l4_csum_replace has to treat it. */
+INLINE __u32 l4_checksum(const struct pkt *p, __u64 *flags)
+{
+	switch (p->t.proto) {
+	case IPPROTO_TCP:
+		*flags = 0;
+		return p->l4_off + offsetof(struct tcphdr, check);
+	case IPPROTO_UDP:
+		*flags = BPF_F_MARK_MANGLED_0;	/* 0 means: not computed. Leave it so. */
+		return p->l4_off + offsetof(struct udphdr, check);
+	default:
+		*flags = 0;
+		return p->l4_off + ICMP_CHECKSUM;
+	}
+}
+
+/* One change: the same address and port, wherever they stand. */
+struct rewrite {
+	__be32 from, to;
+	__be16 from_port, to_port;
+	bool source;		/* or destination */
+};
+
+/* ICMP echo has its identifier where others have ports. */
+INLINE __u32 port_offset(__u8 proto, bool source)
+{
+	return proto == IPPROTO_ICMP ? ICMP_ID : source ? 0 : sizeof(__be16);
+}
+
+INLINE long rewrite_l4(struct pkt *p, const struct rewrite *r)
+{
+	__u64 flags;
+	__u32 check;
+
+	if (p->fragment == FRAGMENT_LATER)
+		return 0;
+	check = l4_checksum(p, &flags);
+	if (p->t.proto != IPPROTO_ICMP &&	/* whose checksum leaves addresses out */
+	    bpf_l4_csum_replace(p->skb, check, r->from, r->to,
+				flags | BPF_F_PSEUDO_HDR | sizeof(r->to)))
+		return -1;
+	if (r->from_port == r->to_port)
+		return 0;
+	return bpf_l4_csum_replace(p->skb, check, r->from_port, r->to_port,
+				   flags | sizeof(r->to_port)) ?:
+	       bpf_skb_store_bytes(p->skb, p->l4_off + port_offset(p->t.proto, r->source),
+				   &r->to_port, sizeof(r->to_port), 0);
+}
+
+/* The packet inside an ICMP error, where source and destination are the other way
+ * round. Its header checksum makes up for the address in the ICMP checksum; only the
+ * port changes that. The inner L4 checksum stays: nobody can check it on a part.
+ */
+INLINE long rewrite_inner(struct pkt *p, const struct rewrite *r)
+{
+	__u32 inner = p->l4_off + sizeof(struct icmp_header);
+	__u32 port_off = p->inner_l4_off + port_offset(p->inner.proto, !r->source);
+
+	if (rewrite_ip4(p->skb, inner, r->source ? IP4_DESTINATION : IP4_SOURCE, r->from, r->to))
+		return -1;
+	if (r->from_port == r->to_port)
+		return 0;
+	return bpf_l4_csum_replace(p->skb, p->l4_off + ICMP_CHECKSUM, r->from_port, r->to_port,
+				   sizeof(r->to_port)) ?:
+	       bpf_skb_store_bytes(p->skb, port_off, &r->to_port, sizeof(r->to_port), 0);
+}
+
+INLINE int rewrite(struct pkt *p, const struct rewrite *r)
+{
+	long rc = p->is_error ? rewrite_inner(p, r) : rewrite_l4(p, r);
+
+	if (rc || rewrite_ip4(p->skb, ETH_HLEN, r->source ? IP4_SOURCE : IP4_DESTINATION,
+			      r->from, r->to))
+		return DROP(p, DROP_ERROR_WRITING_TO_PACKET);
+	return 0;
+}
+
+/* Also for an ICMP error: `port` is then that of the connection it speaks of. */
+COLD int nat_rewrite_source(struct pkt *p, __be32 addr, __be16 port)
+{
+	struct tuple *t = p->is_error ? &p->inner : &p->t;
+	struct rewrite r = { p->t.saddr.v4, addr, t->sport, port, true };
+
+	TRY(rewrite(p, &r));
+	p->t.saddr.v4 = addr;
+	t->saddr.v4 = addr;
+	t->sport = port;
+	return 0;
+}
+
+COLD int nat_rewrite_destination(struct pkt *p, __be32 addr, __be16 port)
+{
+	struct tuple *t = p->is_error ? &p->inner : &p->t;
+	struct rewrite r = { p->t.daddr.v4, addr, t->dport, port, false };
+
+	TRY(rewrite(p, &r));
+	p->t.daddr.v4 = addr;
+	t->daddr.v4 = addr;
+	t->dport = port;
+	return 0;
+}
+
+#endif
