@@ -181,6 +181,8 @@ static int receive(int client, struct request *request, size_t *beyond)
 		ssize_t got = read(client, request->text + request->length, sizeof(request->text) - 1 - request->length);
 		if (got <= 0)
 			return 0;
+		if (memchr(request->text + request->length, 0, (size_t)got))
+			return 0;
 		request->length += (size_t)got;
 		request->text[request->length] = 0;
 		char *end = strstr(request->text, "\r\n\r\n");
