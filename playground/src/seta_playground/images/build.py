@@ -13,7 +13,8 @@ from seta_playground.images.buildah import Buildah
 from seta_playground.images.catalogue import Bundle, Image
 from seta_playground.progress import Progress
 
-PIP_OFFLINE = "[global]\nno-index = true\nfind-links = /wheels\n"
+# Debian has /mnt: a mount point of its own would stay in the image as an empty directory.
+PIP_OFFLINE = "[global]\nno-index = true\nfind-links = /mnt\n"
 
 
 def ensure(cache_dir: Path, report: Progress, *, registry_reachable: bool, programs: Path) -> list[Path]:
@@ -73,7 +74,7 @@ def _offline_pip(cache: Path, image: Image) -> list[str | Path]:
     ignore = image.containerfile.with_name(f"{image.containerfile.name}.dockerignore")
     return [
         *("--ignorefile", ignore),
-        *("--volume", f"{downloaded}:/wheels:ro"),
+        *("--volume", f"{downloaded}:/mnt:ro"),
         *("--secret", f"id=pip.conf,src={configuration}"),
     ]
 
