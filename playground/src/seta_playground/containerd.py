@@ -25,6 +25,7 @@ SOCKET = "/run/containerd/containerd.sock"
 CONFIG = "/etc/containerd/config.toml"
 DATABASES = ("*.db",)  # copied, not linked
 START_TIMEOUT = 20.0  # seconds
+LIFELINE = ("setpriv", "--pdeathsig", "KILL", "--")  # what it runs dies with this process, however that ends
 
 CRI = 'plugins."io.containerd.grpc.v1.cri"'
 CONFIGURATION = """\
@@ -108,7 +109,7 @@ def _make_template(root: Path, images: Sequence[Path], progress: Progress) -> No
     with tempfile.TemporaryDirectory(prefix="seta-playground-") as state:
         file = Path(state) / "config.toml"
         file.write_text(config(str(unfinished), state, cri=False))
-        command = ["unshare", "--mount", "--kill-child", "--fork", "containerd", "--config", str(file)]
+        command = [*LIFELINE, "unshare", "--mount", "containerd", "--config", str(file)]
         with (Path(state) / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as daemon:
             try:
                 _wait_for(Path(state) / "containerd.sock", daemon, Path(state) / "log")

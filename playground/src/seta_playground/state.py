@@ -3,11 +3,13 @@
 `down` works without it (names are enough); `status`, `env`, `exec`, `load` and `logs` read it.
 """
 
+import functools
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from seta_playground import paths, plan, processes
+from seta_playground import paths, processes
+from seta_playground import plan as plan_module
 from seta_playground.errors import PlaygroundError
 
 STARTING = "starting"
@@ -33,10 +35,10 @@ class Cluster:
     binaries: tuple[str, ...] = ()  # directories of its programs, kubectl and helm among them
     port: int = 0  # of the API server, on the machine's loopback
     forwarder: processes.Record | None = None
-    plan: plan.Plan = field(init=False, compare=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "plan", plan.make(self.name, self.settings.nodes))
+    @functools.cached_property
+    def plan(self) -> plan_module.Plan:
+        return plan_module.make(self.name, self.settings.nodes)
 
     @property
     def directory(self) -> Path:
@@ -65,7 +67,6 @@ class Cluster:
     def save(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         raw = asdict(self)
-        del raw["plan"]
         new = self.directory / "cluster.json.new"
         new.write_text(json.dumps(raw, indent=1))
         new.replace(self.directory / "cluster.json")
