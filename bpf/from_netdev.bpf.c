@@ -72,14 +72,15 @@ int from_netdev(struct __sk_buff *skb)
 	int rc;
 
 	pkt_init(&p, skb, DIR_INGRESS, OBSERVED_FROM_NETWORK);
-	if (parse_l2(&p) < 0 || p.ethertype != ETH_P_IP || parse_l3(&p) < 0)
+	if (parse_l2(&p) < 0 || p.ethertype != ETH_P_IP)
 		return TC_ACT_OK;
+	rc = parse_l3(&p);
 	if (p.t.daddr.v4 != cfg.node_ip.v4) {
 		if (!endpoint_is_pod(endpoint_find(&p.t.daddr, FAMILY_V4)))
 			return TC_ACT_OK;
-		return leave(&p, receive_direct(&p));
+		return leave(&p, rc < 0 ? rc : receive_direct(&p));
 	}
-	if (!cfg.masquerade || parse_l4(&p) < 0)
+	if (rc < 0 || !cfg.masquerade || parse_l4(&p) < 0)
 		return TC_ACT_OK;
 	rc = restore(&p);
 	if (!rc)

@@ -90,15 +90,18 @@ INLINE int parse_ip4(struct pkt *p)
 
 	if (!ip)
 		return DROP(p, DROP_INVALID_PACKET);
+	/* Known before the rest is believed: who a malformed packet is for decides
+	 * whether it is ours to drop.
+	 */
+	p->family = FAMILY_V4;
+	p->t.saddr.v4 = ip->saddr;
+	p->t.daddr.v4 = ip->daddr;
+	p->t.proto = ip->protocol;
 	hlen = ip->ihl * 4;
 	total = bpf_ntohs(ip->tot_len);
 	if (ip->version != 4 || hlen < sizeof(*ip) || total < hlen ||
 	    total > p->skb->len - ETH_HLEN)
 		return DROP(p, DROP_INVALID_PACKET);
-	p->family = FAMILY_V4;
-	p->t.saddr.v4 = ip->saddr;
-	p->t.daddr.v4 = ip->daddr;
-	p->t.proto = ip->protocol;
 	p->l4_off = ETH_HLEN + hlen;
 	p->l4_len = total - hlen;
 	parse_ip4_fragment(p, ip);

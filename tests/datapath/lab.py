@@ -1,0 +1,269 @@
+"""One node's datapath, made of the shipped objects: packets in, verdicts, packets and map effects out.
+
+A lab has pods A and B here, pod R on node2 and the world W (names and addresses: language.WORLD). Every test starts
+with empty connection tables and everything allowed; `policy` sentences change that.
+"""
+
+import dataclasses
+import ipaddress
+import pathlib
+import socket
+import struct
+import time
+from typing import Any
+
+import numpy as np
+from scapy.layers.l2 import Ether
+from scapy.packet import Packet
+
+from seta_agent.bpf import libbpf, syscall
+from seta_agent.bpf.maps import Map
+from seta_agent.bpf.ringbuf import RingBuffer
+from tests.datapath import language, tunnel_entry
+from tests.datapath.sandbox import Sandbox
+
+OBJECTS = pathlib.Path(__file__).parents[2] / "nodeagent/src/seta_agent/objects"
+PROGRAMS = ("from_container", "to_container", "from_netdev", "to_netdev", "from_overlay", "to_overlay")
+STATE = ("cilium_ct4_global", "cilium_ct_any4_global", "cilium_snat_v4_external", "cilium_ipv4_frag_datagrams")
+RING = 1 << 20
+SMALL = (*STATE, "cilium_ct6_global", "cilium_ct_any6_global")  # LRU maps are allocated whole when made
+SIZES = dict.fromkeys(SMALL, 1024) | {"cilium_events": RING}  # map -> entries, or bytes
+TC = {0: "ok", 2: "drop", 7: "redirect"}
+V4, HOST, OPEN, INGRESS_OPEN, EGRESS_OPEN, AUDIT = 1, 0x1, 0x30, 0x10, 0x20, 0x40
+PROTOCOLS = {"tcp": 6, "udp": 17, "icmp": 1, "sctp": 132}
+IDENTITY = {"A": 1001, "B": 1002, "R": 2001, "host": 1, "world": 2, "remote-node": 6, "any": 0}  # name -> identity
+ENDPOINT = {"A": 11, "B": 12}  # pod of this node -> endpoint id
+POD_MAC = {"A": "02:00:00:00:aa:01", "B": "02:00:00:00:bb:01"}
+LXC_MAC = {"A": "02:00:00:00:aa:02", "B": "02:00:00:00:bb:02"}
+
+
+def address(name: str) -> int:
+    return int(ipaddress.IPv4Address(language.address(name)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of a packet. `events`: in order, one dict each, enums as their lowercase names."""
+
+    action: str
+    packet: Packet
+    mark: int
+    events: list[dict[str, Any]]
+
+    @property
+    def says(self) -> str:
+        """`drop <reason>`, `<where to> <conntrack state>`, or `untouched` where nothing was reported."""
+        last = self.events[-1] if self.events else None
+        if last is None:
+            return "untouched" if self.action == "ok" else f"{self.action} without a report"
+        if last["type"] == "drop":
+            return f"drop {last['reason']}" if self.action == "drop" else f"a drop that was {self.action}"
+        if self.action == "drop":
+            return "drop without a reason"
+        return f"{last['observation']} {last['ct_state']}"
+
+
+class Lab:
+    """`send` runs a program; the maps are in `maps` (name -> Map). `config`: fields of node_config that differ."""
+
+    def __init__(self, sandbox: Sandbox, name: str, **config: Any) -> None:
+        self.sandbox = sandbox
+        self.ifindex: dict[str, int] = {}  # device -> index
+        self.maps: dict[str, Map] = {}  # name -> map
+        self.objects: dict[str, libbpf.Object] = {}  # program -> object
+        self.policies: dict[int, Map] = {}  # endpoint id -> its policy map
+        self._root = sandbox.bpffs / name
+        sandbox.run(self._load, config)
+        self.btf = self.objects["from_container"].btf
+        self._fill()
+
+    def send(self, program: str, sentence: str | bytes, device: str = "", identity: int = 0, mark: int = 0) -> Outcome:
+        """Run a program on a packet. `device`: where it arrives or leaves (by default where such packets do).
+        `identity`: in the tunnel key, for from_overlay.
+        """
+        data = sentence if isinstance(sentence, bytes) else bytes(language.packet(sentence))
+        device = device or _device(program, sentence)
+        return self.sandbox.run(self._send, program, data, self.ifindex[device], identity, mark)
+
+    def policy(self, sentence: str) -> None:
+        """`B ingress allow A tcp 80 precedence 5`; `B ingress enforced` with no entry; `any` is any peer."""
+        pod, direction, action, *rest = sentence.split()
+        self.flags[pod] &= ~(INGRESS_OPEN if direction == "ingress" else EGRESS_OPEN)
+        self._write_endpoint(pod)
+        if action != "enforced":
+            self._write_policy(pod, direction, action, rest)
+
+    def audit(self, pod: str) -> None:
+        self.flags[pod] |= AUDIT
+        self._write_endpoint(pod)
+
+    def reset(self) -> None:
+        """Nothing remembered, everything allowed."""
+        for name in (*STATE, "cilium_metrics"):
+            _empty(self.maps[name])
+        for policy in self.policies.values():
+            _empty(policy)
+        self.flags = dict.fromkeys(ENDPOINT, OPEN)
+        for pod in ENDPOINT:
+            self._write_endpoint(pod)
+        self.ring.read()
+
+    def entries(self, name: str) -> list[tuple[Any, Any]]:
+        """All entries of a map: (key, value), as numpy records."""
+        keys, values = self.maps[name].dump()
+        return list(zip(keys.astype(self.maps[name].key), values, strict=True))
+
+    def rewrite(self, name: str, key: Any, **fields: Any) -> None:
+        """Change fields of an entry."""
+        layout = self.maps[name]
+        value = np.frombuffer(layout.lookup(key.tobytes()) or b"", layout.value).copy()[0]
+        libbpf.write_fields(value, fields)
+        layout.set(key.tobytes(), value.tobytes())
+
+    def expire(self, name: str = "cilium_ct4_global") -> None:
+        """All connections of a table are older than their lifetime."""
+        for key, _ in self.entries(name):
+            self.rewrite(name, key, lifetime=int(time.monotonic()) - 1)
+
+    def count(self, reason: int, direction: int) -> int:
+        """Packets in cilium_metrics."""
+        entries = self.entries("cilium_metrics")
+        return sum(int(v["count"].sum()) for k, v in entries if (k["reason"], k["dir"]) == (reason, direction))
+
+    def _load(self, config: dict[str, Any]) -> None:
+        self._root.mkdir()
+        for name in PROGRAMS:
+            loaded = libbpf.Object(OBJECTS / f"{name}.bpf.o", self._root)
+            for declared in loaded.btf.maps.keys() & SIZES.keys():
+                loaded.set_max_entries(declared, SIZES[declared])
+            self.ifindex = {device: index for index, device in socket.if_nameindex()}
+            loaded.set_rodata("cfg", _config(self.ifindex) | config)
+            loaded.load()
+            self.objects[name] = loaded
+        self._open_maps()
+
+    def _open_maps(self) -> None:
+        for loaded in self.objects.values():
+            for name, layout in loaded.btf.maps.items():
+                if name not in self.maps and name != "cilium_events":
+                    self.maps[name] = Map.pinned(self._root / name, layout.key, layout.value)
+        types = self.objects["from_container"].btf
+        self.ring = RingBuffer(self.objects["from_container"].map_fd("cilium_events"), RING, types.dtype("event"))
+        key, value = types.dtype("policy_key"), types.dtype("policy_entry")
+        for endpoint in ENDPOINT.values():
+            sizes = key.itemsize, value.itemsize
+            fd = syscall.map_create(syscall.LPM_TRIE, "policy", *sizes, 16384, flags=syscall.NO_PREALLOC)
+            self.maps["cilium_policy_maps"].set(struct.pack("=I", endpoint), struct.pack("=I", fd))
+            self.policies[endpoint] = Map(fd, key, value)
+
+    def _fill(self) -> None:
+        self.reset()
+        for name in ("node", "router"):
+            self._endpoint(name, flags=HOST, sec_id=1)
+        remote = {"v4": address("node2")}
+        self._ipcache("192.168.50.1", 32, 1)
+        self._ipcache("192.168.50.2", 32, 6)
+        self._ipcache("10.1.1.1", 32, 1)
+        self._ipcache("10.1.2.1", 32, 6, remote)
+        self._ipcache("10.1.2.0", 24, 3, remote)
+        self._ipcache("10.1.2.21", 32, IDENTITY["R"], remote)
+        for pod in ENDPOINT:
+            self._ipcache(language.WORLD[pod], 32, IDENTITY[pod])
+
+    def _write_endpoint(self, pod: str) -> None:
+        macs = {field: _mac(mac[pod]) for field, mac in (("mac", POD_MAC), ("node_mac", LXC_MAC))}
+        ids = {"lxc_id": ENDPOINT[pod], "sec_id": IDENTITY[pod], "ifindex": self.ifindex[f"lxc{pod}"]}
+        self._endpoint(pod, flags=self.flags[pod], **ids, **macs)
+
+    def _endpoint(self, name: str, **fields: int) -> None:
+        self._put("cilium_lxc", {"ip": {"v4": address(name)}, "family": V4}, fields)
+
+    def _ipcache(self, network: str, prefix: int, identity: int, node: dict[str, int] | None = None) -> None:
+        key = {"prefixlen": 32 + prefix, "family": V4, "ip": {"v4": address(network)}}
+        self._put("cilium_ipcache_v2", key, {"sec_identity": identity, "tunnel_endpoint": node or {}})
+
+    def _put(self, name: str, key: dict[str, Any], value: dict[str, Any]) -> None:
+        _set(self.maps[name], key, value)
+
+    def _write_policy(self, pod: str, direction: str, action: str, words: list[str]) -> None:
+        options = language.Words(words[1:])
+        precedence, cookie = options.number_after("precedence") or 0, options.number_after("cookie") or 0
+        protocol = PROTOCOLS.get(options.flag(*PROTOCOLS) or "", 0)
+        kind, port = options.number_after("type"), options.number(0)
+        port, bits = (kind << 8, 8) if kind is not None else (port, 16 if port else 0)
+        options.finish()
+        key = {"sec_label": IDENTITY[words[0]], "egress": direction == "egress", "protocol": protocol, "dport": port}
+        key["prefixlen"] = 40 + (8 if protocol else 0) + bits
+        value = {"deny": action == "deny", "precedence": precedence, "cookie": cookie, "prefixlen": key["prefixlen"]}
+        _set(self.policies[ENDPOINT[pod]], key, value)
+
+    def _send(self, program: str, data: bytes, ifindex: int, identity: int, mark: int) -> Outcome:
+        self.ring.read()
+        fd = self.objects[program].program_fd(program)
+        if identity:
+            fd = tunnel_entry.load(fd, identity)
+        ctx = bytearray(192)
+        struct.pack_into("=I", ctx, 8, mark)
+        struct.pack_into("=I", ctx, 40, ifindex)  # of struct __sk_buff
+        run = syscall.prog_test_run(fd, data, bytes(ctx))
+        (mark,) = struct.unpack_from("=I", run.ctx, 8)
+        events = [self._event(record) for record in self.ring.read()]
+        return Outcome(TC.get(run.retval, str(run.retval)), Ether(run.data), mark, events)
+
+    def _event(self, record: Any) -> dict[str, Any]:
+        found = {name: record[name] for name in record.dtype.names}
+        for field, enum, prefix in EVENT_WORDS:
+            names = {number: name for name, number in self.btf.enum(enum).items()}
+            word = names.get(int(found[field]), str(found[field])).removeprefix(prefix)
+            found[field] = word if field == "reason" else word.lower().replace("_", "-")
+        return found
+
+
+EVENT_WORDS = (  # field of an event, enum of its values, prefix that the enum's names share
+    ("type", "event_type", "EVENT_"),
+    ("reason", "drop_reason", "DROP_"),
+    ("observation", "observation_point", "OBSERVED_"),
+    ("verdict", "event_verdict", "VERDICT_"),
+    ("direction", "direction", "DIR_"),
+    ("ct_state", "ct_state", "CT_"),
+    ("match", "policy_match", "MATCH_"),
+)
+
+
+def _empty(layout: Map) -> None:
+    layout.delete(layout.dump()[0].astype(layout.key))  # concatenated, big-endian fields are native
+
+
+def _set(layout: Map, key: dict[str, Any], value: dict[str, Any]) -> None:
+    records = np.zeros(1, layout.key), np.zeros(1, layout.value)
+    for record, fields in zip(records, (key, value), strict=True):
+        libbpf.write_fields(record[0], fields)
+    layout.set(records[0].tobytes(), records[1].tobytes())
+
+
+def _mac(text: str) -> int:
+    return int.from_bytes(bytes.fromhex(text.replace(":", "")), "little")
+
+
+def _config(ifindex: dict[str, int]) -> dict[str, Any]:
+    return {
+        "node_ip": {"v4": address("node")},
+        "router_ip": {"v4": address("router")},
+        "native_ifindex": ifindex["eth0"],
+        "overlay_ifindex": ifindex["seta_vxlan"],
+        "trace_level": 2,
+        "nat_port_min": 61000,
+        "nat_port_max": 61999,
+    }
+
+
+def _device(program: str, sentence: str | bytes) -> str:
+    if program.endswith("netdev"):
+        return "eth0"
+    if program.endswith("overlay"):
+        return "seta_vxlan"
+    if isinstance(sentence, bytes):
+        return "lxcA"
+    source, _, destination = sentence.split()[:3]
+    pod = source if program == "from_container" else destination
+    return f"lxc{pod}" if pod in ENDPOINT else "lxcA"

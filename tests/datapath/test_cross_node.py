@@ -1,0 +1,110 @@
+"""Between nodes: by VXLAN with the identity in the VNI, or by the node's routes."""
+
+import pytest
+
+from tests.datapath.lab import IDENTITY, LXC_MAC, POD_MAC, Lab
+
+KEY_SET = 0x0A00  # the mark that tells to_overlay so
+
+
+@pytest.mark.parametrize("sentence", ["A to R tcp syn 80", "A to router2 icmp echo 1", "A to 10.1.2.77 udp 53"])
+def test_tunnel_a_pod_sends_into_the_overlay(tunnel: Lab, sentence: str):
+    outcome = tunnel.send("from_container", sentence)
+    assert (outcome.says, outcome.action, outcome.mark) == ("to-overlay new", "redirect", KEY_SET)
+
+
+@pytest.mark.parametrize("sentence", ["A to R tcp syn 80", "A to 10.1.2.77 udp 53"])
+def test_native_a_pod_sends_by_the_nodes_routes(native: Lab, sentence: str):
+    outcome = native.send("from_container", sentence)
+    assert (outcome.says, outcome.action) == ("to-network new", "redirect")
+    assert outcome.packet.dst == "02:00:00:00:00:52"  # node2's, from the neighbour table
+
+
+def test_tunnel_too_long_for_the_overlay_is_the_stacks_to_answer(tunnel: Lab):
+    assert tunnel.send("from_container", "A to R udp 53 length 1460").says == "to-stack new"
+    assert tunnel.send("from_container", "A to R udp 54 length 1400").says == "to-overlay new"
+
+
+def test_native_too_long_for_the_device_is_the_stacks_to_answer(native: Lab):
+    assert native.send("from_container", "A to R udp 53 length 1600").says == "to-stack new"
+
+
+def test_overlay_passes_what_has_its_key(tunnel: Lab):
+    outcome = tunnel.send("to_overlay", "A to R tcp syn 80", mark=KEY_SET)
+    assert (outcome.says, outcome.mark) == ("untouched", 0)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "says", "identity"),
+    [
+        ("router to R tcp syn 80", "to-overlay new", 6),
+        ("node to R tcp syn 80", "to-overlay new", 6),
+        ("A to R tcp syn 80", "to-overlay new", IDENTITY["A"]),
+        ("W to R tcp syn 80", "to-overlay new", 2),
+        ("router to W tcp syn 80", "drop NO_TUNNEL_OR_ENCAPSULATION_ENDPOINT", 6),
+        ("router to node2 tcp syn 80", "drop NO_TUNNEL_OR_ENCAPSULATION_ENDPOINT", 6),
+    ],
+)
+def test_overlay_gets_its_key_for_what_the_stack_sends(tunnel: Lab, sentence: str, says: str, identity: int):
+    outcome = tunnel.send("to_overlay", sentence)
+    assert (outcome.says, outcome.events[-1]["src_identity"]) == (says, identity)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "identity", "says"),
+    [
+        ("R to A tcp syn 80", IDENTITY["R"], "to-endpoint new"),
+        ("router2 to A icmp echo 3", 6, "to-endpoint new"),
+        ("R to router tcp syn 4240", IDENTITY["R"], "to-host new"),
+        ("R to node tcp syn 4240", IDENTITY["R"], "to-host new"),
+        ("R to nobody tcp syn 80", IDENTITY["R"], "drop NO_MATCHING_LOCAL_CONTAINER_FOUND"),
+        ("R to W tcp syn 80", IDENTITY["R"], "drop NO_MATCHING_LOCAL_CONTAINER_FOUND"),
+        ("R to A tcp syn 80", 1, "drop INVALID_IDENTITY"),
+    ],
+)
+def test_out_of_the_overlay(tunnel: Lab, sentence: str, identity: int, says: str):
+    outcome = tunnel.send("from_overlay", sentence, identity=identity)
+    assert outcome.says == says
+    if says == "to-endpoint new":
+        assert (outcome.packet.src, outcome.packet.dst) == (LXC_MAC["A"], POD_MAC["A"])
+        assert (outcome.action, outcome.events[-1]["src_identity"]) == ("redirect", identity)
+
+
+def test_out_of_the_overlay_without_a_key(tunnel: Lab):
+    assert tunnel.send("from_overlay", "R to A tcp syn 80").says == "drop ERROR_RETRIEVING_TUNNEL_KEY"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "identity"),
+    [
+        ("R to A tcp syn 80", IDENTITY["R"]),
+        ("node2 to A tcp syn 80", 6),
+        ("W to A tcp syn 80", 2),
+        ("10.1.2.77 to A udp 1", 3),
+    ],
+)
+def test_native_from_the_network(native: Lab, sentence: str, identity: int):
+    outcome = native.send("from_netdev", sentence)
+    assert (outcome.says, outcome.action) == ("to-endpoint new", "redirect")
+    assert outcome.events[-1]["src_identity"] == identity
+    assert outcome.packet.dst == POD_MAC["A"]
+
+
+@pytest.mark.parametrize("sentence", ["R to A tcp syn 80", "10.1.2.77 to A udp 1", "node to A tcp syn 80"])
+def test_tunnel_a_pods_address_without_the_tunnel_is_forged(tunnel: Lab, sentence: str):
+    assert tunnel.send("from_netdev", sentence).says == "drop INVALID_SOURCE_IP"
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "W to node tcp syn 22",
+        "node2 to node udp 8472",
+        "W to W2 tcp syn 1",
+        "R to nobody tcp 1",
+        "W to node icmp echo 1",
+    ],
+)
+def test_what_is_for_no_pod_is_not_touched(lab: Lab, sentence: str):
+    outcome = lab.send("from_netdev", sentence)
+    assert outcome.says == "untouched"
