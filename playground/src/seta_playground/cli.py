@@ -14,7 +14,10 @@ DEFAULT_NAME = "seta"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = parser().parse_args(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    split = given.index("--") if "--" in given else len(given)
+    arguments = parser().parse_args(given[:split])
+    arguments.argv = given[split + 1 :]
     try:
         run(arguments)
     except PlaygroundError as error:
@@ -47,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
         case "env":
             commands.env(name)
         case "exec":
-            commands.execute(name, arguments.place, _without_separator(arguments.argv))
+            commands.execute(name, arguments.place, arguments.argv)
         case "load":
             commands.load(name, arguments.tar, progress)
         case "logs":
@@ -61,10 +64,6 @@ def settings(arguments: argparse.Namespace) -> state.Settings:
             raise PlaygroundError(f"--set {value}: give it as key=value")
     proxy = arguments.kube_proxy or ("iptables" if arguments.network == "plain" else "")
     return state.Settings(arguments.network, proxy, arguments.nodes, tuple(arguments.set))
-
-
-def _without_separator(argv: list[str]) -> list[str]:
-    return argv[1:] if argv[:1] == ["--"] else argv
 
 
 def parser() -> argparse.ArgumentParser:
@@ -88,9 +87,13 @@ def parser() -> argparse.ArgumentParser:
     down.add_argument("--all", action="store_true", help="all clusters")
     subcommands.add_parser("status", parents=[common], help="what runs, where, and what it costs")
     subcommands.add_parser("env", parents=[common], help='for the shell: eval "$(playground env)"')
-    execute = subcommands.add_parser("exec", parents=[common], help="run a command inside a node or the world host")
+    execute = subcommands.add_parser(
+        "exec",
+        parents=[common],
+        usage="playground exec [--name NAME] NODE|world -- COMMAND",
+        help="run a command inside a node or the world host",
+    )
     execute.add_argument("place", metavar="NODE|world")
-    execute.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- COMMAND")
     load = subcommands.add_parser("load", parents=[common], help="bring an image archive to every node")
     load.add_argument("tar", type=Path, metavar="IMAGE.tar")
     logs = subcommands.add_parser("logs", parents=[common], help="the log of kubelet, kube-apiserver, seta, ...")

@@ -14,12 +14,12 @@ ETCD_PEER = "127.0.0.1:2380"
 
 
 def services(programs: binaries.Binaries) -> list[Service]:
-    api = f"{plan.CONTROL_PLANE_ADDRESS}:{plan.API_PORT}"
+    ready = f"https://{plan.CONTROL_PLANE_ADDRESS}:{plan.API_PORT}/readyz"  # before, its roles are not there
     return [
         Service("etcd", _etcd(str(programs.chosen.get("etcd", "etcd")))),
         Service("kube-apiserver", _apiserver(programs.path("kube-apiserver")), after=ETCD),
-        Service("kube-controller-manager", _controllers(programs.path("kube-controller-manager")), after=api),
-        Service("kube-scheduler", _scheduler(programs.path("kube-scheduler")), after=api),
+        Service("kube-controller-manager", _controllers(programs.path("kube-controller-manager")), after=ready),
+        Service("kube-scheduler", _scheduler(programs.path("kube-scheduler")), after=ready),
     ]
 
 
@@ -94,6 +94,8 @@ def _controllers(program: Path) -> list[str]:
         f"--cluster-signing-key-file={PKI}/ca.key",
         f"--service-cluster-ip-range={plan.SERVICE_CIDR}",
         "--bind-address=127.0.0.1",
+        "--kube-api-qps=200",  # by default its controllers take five seconds to start, waiting for their turns
+        "--kube-api-burst=400",
     ]
 
 

@@ -17,6 +17,8 @@ from seta_playground import cgroups, namespaces, node_root, node_spec, processes
 WAIT_INTERVAL = 0.1  # seconds between two looks whether what a service waits for is there
 FIRST_RESTART = 0.5  # seconds; doubles with each restart up to the last
 LAST_RESTART = 10.0
+PROBE_TIMEOUT = 1.0
+CA = "/etc/kubernetes/pki/ca.crt"
 CALM = 60.0  # a service that ran this long is restarted as if it had never failed
 
 
@@ -40,14 +42,16 @@ def main() -> None:
     )
     cgroups.join_leaf(spec.cgroup)
     cgroups.delegate(spec.cgroup)
+    recorded, go = os.pipe()  # the child waits: once it changes the root, the parent has it too
     stands, standing = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(stands)
+        os.read(recorded, 1)
         _become_node(spec, standing)
     os.close(standing)
-    if started := processes.record(child):
-        processes.write(Path(spec.record), started)
+    Path(spec.record).write_text(processes.text(processes.record(child)))
+    os.write(go, b"!")
     sys.exit(0 if os.read(stands, 1) else 1)
 
 
@@ -115,18 +119,30 @@ def _spawn(argv: list[str], log: int) -> int:
 
 
 def reachable(address: str) -> bool:
-    """Whether something accepts connections there; "" is always reachable."""
+    """Whether what a service waits for is there; "" always is."""
     if not address:
         return True
-    kind, _, where = address.partition(":")
-    family = socket.AF_UNIX if kind == "unix" else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.settimeout(0.5)
-        try:
-            probe.connect(where if kind == "unix" else (kind, int(where)))
-        except OSError:
-            return False
-        return True
+    if address.startswith("https://"):
+        return _answers(address)
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=PROBE_TIMEOUT).close()
+    except OSError:
+        return False
+    return True
+
+
+def _answers(url: str) -> bool:
+    """Only the control plane's node asks this, so only there are these modules in memory."""
+    import ssl  # noqa: PLC0415
+    import urllib.request  # noqa: PLC0415
+
+    try:
+        tls = ssl.create_default_context(cafile=CA)
+        with urllib.request.urlopen(url, timeout=PROBE_TIMEOUT, context=tls):  # noqa: S310 - our own https URL
+            return True
+    except OSError:  # refused, reset, timed out, or an answer that says "not yet"
+        return False
 
 
 if __name__ == "__main__":

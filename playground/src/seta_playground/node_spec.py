@@ -11,7 +11,7 @@ class Service:
 
     name: str
     argv: list[str]
-    after: str = ""  # starts when this accepts connections: `unix:PATH` or `HOST:PORT`; "" at once
+    after: str = ""  # starts when `HOST:PORT` accepts connections or `https://...` answers 200; "" at once
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ def _enter(cluster: state.Cluster, place: str) -> list[str]:
     if pid is None:
         raise PlaygroundError(f"{place} does not run: see `playground status --name {cluster.name}`")
     kinds = ["--mount", "--uts", "--net", "--pid", "--cgroup", "--root"]
-    return ["nsenter", f"--target={pid}", *kinds, "--wd=/"]
+    return ["nsenter", f"--target={pid}", *kinds, "--wd"]
 
 
 def run(cluster: state.Cluster, place: str, argv: list[str], *, stdin: Path | None = None) -> str:

@@ -37,12 +37,13 @@ def rss_kib(pid: int) -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith("VmRSS:")), 0)
 
 
-def write(path: Path, remembered: Record) -> None:
-    path.write_text(f"{remembered.pid} {remembered.started}\n")
+def text(remembered: Record | None) -> str:
+    """A record as a line of a file."""
+    return f"{remembered.pid} {remembered.started}\n" if remembered else ""
 
 
 def read(path: Path) -> Record | None:
-    """What write wrote; None where there is no such file yet."""
+    """The record in a file; None where there is no such file or none in it yet."""
     try:
         pid, started = path.read_text().split()
     except (FileNotFoundError, ValueError):
