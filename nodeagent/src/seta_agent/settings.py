@@ -37,7 +37,7 @@ class Settings(pydantic.BaseModel):
     tunnel_protocol: Literal["vxlan"] = "vxlan"
     tunnel_port: Port = 8472
     auto_direct_node_routes: bool = False  # native: routes to the other nodes' pods through the nodes themselves
-    ipv4_native_routing_cidr: ipaddress.IPv4Network | None = None  # not masqueraded; None: the pod CIDR pools
+    ipv4_native_routing_cidr: ipaddress.IPv4Network | None = None  # not masqueraded, besides pods
     cluster_pool_ipv4_cidr: tuple[ipaddress.IPv4Network, ...] = (ipaddress.IPv4Network("10.0.0.0/8"),)
     cluster_pool_ipv4_mask_size: Annotated[int, pydantic.Field(ge=1, le=32)] = 24
     mtu: Annotated[int, pydantic.Field(ge=0, le=65535)] = 0  # 0: that of the native device

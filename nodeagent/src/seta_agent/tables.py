@@ -41,6 +41,7 @@ class Pod:
     labels: Mapping[str, str]
     service_account: str
     named_ports: tuple[tuple[str, int, str], ...] = ()  # (name, port, protocol)
+    runtime_uid: str = ""  # what the runtime calls a static pod; "": the same as uid
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ class RemotePod:
     identity: int
     addresses: tuple[IPAddress, ...]
     node_ip: IPAddress
+    named_ports: tuple[tuple[str, int, str], ...] = ()  # (name, port, protocol)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -179,12 +181,28 @@ class Table(Generic[Key, Row]):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.synced = False
+        self._synced = False
         self._rows: dict[Key, Row] = {}  # key -> row
         self._listeners: list[Callable[[Key], None]] = []
+        self._synced_listeners: list[Callable[[], None]] = []
 
-    def subscribe(self, listener: Callable[[Key], None]) -> None:
+    @property
+    def synced(self) -> bool:
+        return self._synced
+
+    @synced.setter
+    def synced(self, value: bool) -> None:
+        became = value and not self._synced
+        self._synced = value
+        if became:
+            for listener in self._synced_listeners:
+                listener()
+
+    def subscribe(self, listener: Callable[[Key], None], on_synced: Callable[[], None] | None = None) -> None:
+        """Be told of each changed key, and once of the first complete listing."""
         self._listeners.append(listener)
+        if on_synced:
+            self._synced_listeners.append(on_synced)
 
     def set(self, key: Key, row: Row) -> None:
         if self._rows.get(key) == row:

@@ -49,6 +49,7 @@ class MapLayout:
     value_size: int
     max_entries: int
     flags: int
+    pinned: bool  # LIBBPF_PIN_BY_NAME
 
 
 class Btf:
@@ -186,6 +187,7 @@ class Btf:
             value_size=value.itemsize if value is not None else numbers.get("value_size", 0),
             max_entries=numbers.get("max_entries", 0),
             flags=numbers.get("map_flags", 0),
+            pinned=bool(numbers.get("pinning", 0)),
         )
 
     def _number(self, found: Type) -> int:

@@ -8,6 +8,7 @@ import ctypes
 import os
 import pathlib
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -54,16 +55,20 @@ class Map:
 
     def dump(self) -> tuple[Array, Array]:
         """Every entry: keys (n,) and values (n,), of a per-CPU map (n, cpus). Not a snapshot of one instant."""
-        keys: list[Array] = []
-        values: list[Array] = []
+        keys, values = bytearray(), bytearray()
+        for some_keys, some_values in self.batches():  # as bytes: np.concatenate swaps the bytes of unions
+            keys += some_keys.tobytes()
+            values += some_values.tobytes()
+        return np.frombuffer(keys, self.key), np.frombuffer(values, self._cell)
+
+    def batches(self) -> Iterator[tuple[Array, Array]]:
+        """The same in pieces, for maps of which a copy in one piece would cost too much memory."""
         token = ctypes.create_string_buffer(max(self.info.key_size, 8))
-        size, first = min(BATCH, max(self.info.max_entries, 1)), True
-        while True:
-            some_keys = np.empty(size, self.key)
-            some_values = np.empty(size, self._cell)
+        size, first, done = min(BATCH, max(self.info.max_entries, 1)), True, False
+        while not done:
+            keys, values = np.empty(size, self.key), np.empty(size, self._cell)
             try:
-                count = self._batch(syscall.LOOKUP_BATCH, some_keys, some_values, size, token, first=first)
-                done = count == 0
+                count = self._batch(syscall.LOOKUP_BATCH, keys, values, size, token, first=first)
             except _PartialBatchError as partial:
                 if partial.error.reason is Reason.FULL:  # a hash bucket holds more than the buffer
                     size *= 2
@@ -71,11 +76,9 @@ class Map:
                 if partial.error.reason is not Reason.NOT_FOUND:
                     raise partial.error from None
                 count, done = partial.count, True
-            keys.append(some_keys[:count].copy() if count < size else some_keys)
-            values.append(some_values[:count].copy() if count < size else some_values)
             first = False
-            if done:
-                return np.concatenate(keys), np.concatenate(values)
+            if count:
+                yield keys[:count], values[:count]
 
     def update(self, keys: Array, values: Array) -> None:
         """Write entries; `BpfError(FULL)` where the map has no room (some of them may be in by then)."""

@@ -1,0 +1,63 @@
+"""A flattened policy as the bytes of cilium_policy_v2_<endpoint>, and the cookies that name policies in events.
+
+Called by the programmer with the results of `desired.policy`.
+"""
+
+import zlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from seta_agent.desired import policy
+from seta_agent.desired.encode import Dtype, Entries, entries
+
+COUNTERS = ("packets", "bytes")  # added to by the datapath, never compared
+
+
+class Cookies:
+    """Numbers for sets of policy names, 32 bits each; 0 is nobody.
+
+    A number is a checksum of the names, so that a restarted agent gives the same ones and rewrites nothing. Two sets
+    with one checksum: the later gets the next free number.
+    """
+
+    def __init__(self) -> None:
+        self._names: dict[int, frozenset[str]] = {}  # cookie -> sources of policies
+        self._numbers: dict[frozenset[str], int] = {}  # sources of policies -> cookie
+
+    def number(self, sources: frozenset[str]) -> int:
+        known = self._numbers.get(sources)
+        if known is not None:
+            return known
+        number = zlib.crc32("\n".join(sorted(sources)).encode()) or 1
+        while number in self._names:
+            number = number % 0xFFFFFFFF + 1
+        self._names[number] = sources
+        self._numbers[sources] = number
+        return number
+
+    def names(self, number: int) -> tuple[str, ...]:
+        """The policies behind a cookie: ("CiliumNetworkPolicy default/rule1",); empty for an unknown one."""
+        return tuple(sorted(self._names.get(number, ())))
+
+
+def encode(directions: Mapping[bool, policy.DirectionResult], cookies: Cookies, key: Dtype, value: Dtype) -> Entries:
+    """The whole map of one endpoint; `directions` by egress. Denies come first, so that they are written first."""
+    flat = [
+        (identity, egress, *match, decision)
+        for egress, result in directions.items()
+        for (identity, match), decision in result.entries.items()
+    ]
+    flat.sort(key=lambda row: not row[5].deny)
+    if not flat:
+        return {}
+    numbers = np.array([row[:5] for row in flat], np.int64)
+    keys, values = np.zeros(len(flat), key), np.zeros(len(flat), value)
+    for column, field in enumerate(("sec_label", "egress", "protocol", "dport", "prefixlen")):
+        keys[field] = numbers[:, column]
+    deny = np.array([row[5].deny for row in flat])
+    values["deny"] = deny
+    values["precedence"] = np.where(deny, policy.Precedence.DENY, policy.Precedence.ALLOW)
+    values["cookie"] = [cookies.number(row[5].sources) for row in flat]
+    values["prefixlen"] = keys["prefixlen"]
+    return entries(keys, values)

@@ -1,0 +1,66 @@
+"""`struct node_config` of this node: what the objects are told before they are loaded. Called by `node`.
+
+Fields that are not named here keep the defaults that the C source gives them.
+"""
+
+import pathlib
+import socket
+from typing import Any
+
+from seta_agent.desired.encode import ip16
+from seta_agent.desired.routes import router_of
+from seta_agent.programmer.hostdevices import Device
+from seta_agent.settings import Settings
+from seta_agent.tables import IPAddress, Node
+
+SO_NETNS_COOKIE = 71
+TRACE = {"none": 2, "medium": 1}  # monitor aggregation -> `enum trace_level`: nothing aggregated means all traced
+NODE_PORTS = (30000, 32767)
+ENOUGH_PORTS = 4096
+
+
+def node_config(settings: Settings, own: Node, native: Device | None, overlay: Device | None) -> dict[str, Any]:
+    """Field -> value, as `Object.set_rodata` takes them."""
+    range_first, range_last = nat_ports(settings.proc_sys)
+    cidr = settings.ipv4_native_routing_cidr  # pods and nodes are known from the ipcache; this is what is beyond
+    return {
+        "node_ip": _address(next((ip for ip in own.internal_ips if ip.version == 4), None)),
+        "node_ip6": _address(next((ip for ip in own.internal_ips if ip.version == 6), None)),
+        "router_ip": _address(router_of(own, 4)),
+        "router_ip6": _address(router_of(own, 6)),
+        "node_netns_cookie": netns_cookie(),
+        "native_ifindex": native.index if native else 0,
+        "overlay_ifindex": overlay.index if overlay else 0,
+        "native_cidr4": int(cidr.network_address) if cidr else 0,
+        "native_mask4": int(cidr.netmask) if cidr else 0,
+        "nat_port_min": range_first,
+        "nat_port_max": range_last,
+        "tunnel": int(settings.tunnel),
+        "masquerade": int(settings.enable_ipv4_masquerade),
+        "trace_level": TRACE[settings.monitor_aggregation],
+    }
+
+
+def netns_cookie() -> int:
+    """What BPF sees as the node's network namespace."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        return int.from_bytes(probe.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), "little")
+
+
+def nat_ports(proc_sys: pathlib.Path) -> tuple[int, int]:
+    """Ports for masquerading that neither the node's own connections nor NodePorts use: (first, last).
+
+    Above the node's own range where there are enough, else the largest gap.
+    """
+    text = (proc_sys / "net/ipv4/ip_local_port_range").read_text(encoding="ascii")
+    local_first, local_last = (int(word) for word in text.split())
+    if 65535 - local_last >= ENOUGH_PORTS:
+        return local_last + 1, 65535
+    taken = sorted([(local_first, local_last), NODE_PORTS])
+    starts = [1024, *(last + 1 for _, last in taken)]
+    ends = [*(first - 1 for first, _ in taken), 65535]
+    return max(zip(starts, ends, strict=True), key=lambda gap: gap[1] - gap[0])
+
+
+def _address(ip: IPAddress | None) -> dict[str, list[int]]:
+    return {"bytes": list(ip16(ip))}

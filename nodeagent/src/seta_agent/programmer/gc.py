@@ -1,0 +1,91 @@
+"""Takes out of the conntrack and NAT maps what is over. Called by `node` now and then, in a thread.
+
+The maps are LRU and would make room by themselves, but then a burst of new connections pushes out living ones. Read
+in batches, judged as arrays, deleted in batches: half a million entries take a fraction of a second.
+"""
+
+import time
+
+import numpy as np
+
+from seta_agent.bpf.maps import Array, Map
+from seta_agent.programmer.kernelmaps import KernelMaps
+
+CONNTRACK = ("cilium_ct4_global", "cilium_ct_any4_global", "cilium_ct6_global", "cilium_ct_any6_global")
+NAT = "cilium_snat_v4_external"
+TUPLE_IN = 1  # `enum ct_tuple_flag`
+GRACE = 60  # seconds that a mapping without a connection may live: it may just have been made
+
+
+def collect(maps: KernelMaps) -> dict[str, int]:
+    """One sweep over all maps: map name -> entries deleted. Blocking; `BpfError`."""
+    deleted: dict[str, int] = {}
+    for name in filter(maps.has, CONNTRACK):
+        deleted[name] = _sweep_conntrack(maps.open(name), int(time.monotonic()))
+    if maps.has(NAT):
+        deleted[NAT] = _sweep_nat(maps)
+    return deleted
+
+
+def _sweep_conntrack(opened: Map, now: int) -> int:
+    deleted = 0
+    try:
+        for keys, values in opened.batches():
+            over = keys[values["lifetime"] < now]
+            opened.delete(over)
+            deleted += len(over)
+    finally:
+        opened.close()
+    return deleted
+
+
+def _sweep_nat(maps: KernelMaps) -> int:
+    """Mappings of connections that conntrack no longer knows.
+
+    A mapping has two entries: the pod's tuple -> node port, and the answer's tuple -> the pod. Either names its
+    connection as conntrack has it, under the pod's tuple.
+    """
+    living = _living(maps)
+    opened = maps.open(NAT)
+    oldest = time.monotonic_ns() - GRACE * 10**9
+    deleted = 0
+    try:
+        for keys, values in opened.batches():
+            connections = _connections(keys, values)
+            old = values["created"] < oldest
+            over = keys[old & ~np.isin(connections, living)] if len(living) else keys[old]
+            opened.delete(over)
+            deleted += len(over)
+    finally:
+        opened.close()
+    return deleted
+
+
+def _living(maps: KernelMaps) -> Array:
+    """The tuples that pods opened connections with, as raw bytes (n,)."""
+    found = []
+    for name in ("cilium_ct4_global", "cilium_ct_any4_global"):
+        if maps.has(name):
+            opened = maps.open(name)
+            try:
+                found += [_raw(keys[keys["flags"] != TUPLE_IN]) for keys, _ in opened.batches()]
+            finally:
+                opened.close()
+    return np.concatenate(found) if found else np.empty(0, "V14")
+
+
+def _connections(keys: Array, values: Array) -> Array:
+    """The conntrack tuple that each mapping belongs to, as raw bytes (n,)."""
+    tuples = keys.copy()
+    answers = keys["flags"] == TUPLE_IN
+    tuples["daddr"][answers] = keys["saddr"][answers]
+    tuples["dport"][answers] = keys["sport"][answers]
+    tuples["saddr"][answers] = values["to_addr"][answers]
+    tuples["sport"][answers] = values["to_port"][answers]
+    tuples["flags"] = 0
+    return _raw(tuples)
+
+
+def _raw(keys: Array) -> Array:
+    raw: Array = np.ascontiguousarray(keys).view(f"V{keys.dtype.itemsize}")
+    return raw

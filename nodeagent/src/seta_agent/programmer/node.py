@@ -1,0 +1,289 @@
+"""The door to the programmer: one node's kernel, kept as the tables say.
+
+`main` calls `start` and then runs `run`; the CNI waits with `endpoint_programmed` and `endpoint_removed`; the API
+reads `status`, `maps` and `enforcement`. One task applies: tables only mark what is dirty and wake it, so a burst
+of changes is one pass, and a pass costs what changed. A failed pass is told once and tried again.
+"""
+
+import asyncio
+import concurrent.futures
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import structlog
+
+from seta_agent.bpf.errors import BpfError
+from seta_agent.bpf.maps import Array
+from seta_agent.desired import routes
+from seta_agent.programmer import gc
+from seta_agent.programmer.endpoints import EndpointStage
+from seta_agent.programmer.errors import ProgrammingError
+from seta_agent.programmer.hostdevices import HostDevices
+from seta_agent.programmer.identities import IdentityStage
+from seta_agent.programmer.kernelmaps import KernelMaps
+from seta_agent.programmer.nodesetup import NodeSetup
+from seta_agent.programmer.services import ServiceStage
+from seta_agent.settings import Settings
+from seta_agent.tables import Endpoint, Node, Tables
+
+RETRY_SECONDS = 1.0
+RECHECK_SECONDS = 300.0  # strangers' changes to our maps, routes and links are corrected at least so often
+COLLECT_SECONDS = 60.0
+Result = TypeVar("Result")
+log = structlog.get_logger()
+
+__all__ = ["NodeProgrammer", "ProgrammingError"]
+
+
+class NodeProgrammer:
+    """Nothing happens before `start`."""
+
+    def __init__(self, settings: Settings, tables: Tables) -> None:
+        self._settings = settings
+        self._tables = tables
+        self._wake = asyncio.Event()
+        self._setup = NodeSetup(settings)
+        self._services = ServiceStage(tables, self._wake.set)
+        self._identities = IdentityStage(tables, settings.node_name, self._wake.set)
+        self._endpoints = EndpointStage(tables, settings.enable_policy, self._wake.set)
+        self._netlink_thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="netlink")
+        self._host: HostDevices | None = None  # used in the netlink thread only
+        self._own: Node | None = None  # the node's row that the kernel is set up for
+        self._routes_dirty = True
+        self._applied = asyncio.Condition()
+        self._failure = ""  # why the last pass did not get through, "" if it did
+        self._synced = False
+        self._passes = 0
+        self._pass_seconds = 0.0
+        self._collected: dict[str, int] = {}  # map -> entries that the last sweep deleted
+        tables.nodes.subscribe(self._node_changed, self._wake.set)
+
+    @property
+    def synced(self) -> bool:
+        """Everything has been listed once, and the kernel holds what follows from it."""
+        return self._synced
+
+    @property
+    def pod_mtu(self) -> int:
+        """For `devices.create_pod_veth`."""
+        return self._setup.pod_mtu
+
+    async def start(self) -> None:
+        """Load, make devices, attach, and apply what the tables hold. `ProgrammingError` with a sentence."""
+        own = self._tables.nodes.get(self._settings.node_name)
+        if own is None or not own.router_ips:
+            raise ProgrammingError(f"node {self._settings.node_name} has no pod CIDR yet: is seta-operator running?")
+        self._setup.check_mounts()
+        self._host = await self._in_netlink_thread(lambda: HostDevices(self._settings))
+        await self._set_up(own)
+        await self._pass()
+
+    async def run(self) -> None:
+        """Apply changes until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._apply_changes())
+            tasks.create_task(self._recheck_regularly())
+            tasks.create_task(self._collect_regularly())
+
+    async def close(self) -> None:
+        """Let go of descriptors; what is pinned goes on."""
+        if self._host:
+            await self._in_netlink_thread(self._host.close)
+        self._netlink_thread.shutdown()
+        self._setup.close()
+
+    async def endpoint_programmed(self, endpoint_id: int, timeout: float) -> None:  # noqa: ASYNC109 (the CNI's deadline)
+        """Return when the kernel holds this endpoint as its row says: policy, links, routes, cilium_lxc.
+
+        `ProgrammingError` after `timeout` seconds, with what it waits for.
+        """
+        try:
+            async with asyncio.timeout(timeout), self._applied:
+                await self._applied.wait_for(lambda: self._endpoints.is_programmed(endpoint_id))
+        except TimeoutError:
+            reason = self._endpoints.waits_for(endpoint_id) or self._failure or "the programmer is busy"
+            raise ProgrammingError(
+                f"endpoint {endpoint_id} is not programmed after {timeout:.0f} s: {reason}"
+            ) from None
+
+    async def endpoint_removed(self, endpoint_id: int) -> None:
+        """Return when nothing of an endpoint whose row is gone is left in the kernel."""
+        async with self._applied:
+            await self._applied.wait_for(lambda: not self._endpoints.knows(endpoint_id))
+
+    def enforcement(self, endpoint: Endpoint) -> tuple[bool, bool]:
+        """Whether policy is enforced on an endpoint: (ingress, egress). True while that is unknown."""
+        found = self._endpoints.programmed.get(endpoint.id)
+        return (found.policy.ingress.enforced, found.policy.egress.enforced) if found else (True, True)
+
+    def default_deny(self, endpoint_id: int, *, egress: bool) -> tuple[str, ...]:
+        """The policies whose presence makes an endpoint deny what none allows."""
+        found = self._endpoints.programmed.get(endpoint_id)
+        return tuple(sorted(found.policy.by_egress[egress].default_deny)) if found else ()
+
+    def policies_of(self, cookie: int) -> tuple[str, ...]:
+        """The policies behind the cookie of an event or of a policy map's entry."""
+        return self._endpoints.cookies.names(cookie)
+
+    def status(self) -> dict[str, Any]:
+        """For `seta status`: plain values only."""
+        overlay = self._setup.overlay
+        return {
+            "synced": self._synced,
+            "failure": self._failure,
+            "routing": self._settings.routing_mode,
+            "native_devices": [device.name for device in self._setup.native],
+            "tunnel_device": overlay.name if overlay else "",
+            "pod_mtu": self.pod_mtu,
+            "endpoints_programmed": len(self._endpoints.programmed),
+            "endpoint_errors": dict(self._endpoints.errors),
+            "policies_waiting": sorted(self._endpoints.engine.index.waiting),
+            "passes": self._passes,
+            "last_pass_seconds": round(self._pass_seconds, 6),
+            "collected": dict(self._collected),
+        }
+
+    def maps(self) -> KernelMaps:
+        """The pinned maps, for reading. `ProgrammingError` before `start`."""
+        return self._setup.maps
+
+    def dump_map(self, name: str) -> tuple[Array, Array]:
+        """Every entry of a pinned map: keys (n,) and values (n,), of per-CPU maps (n, cpus). `BpfError`; blocking."""
+        opened = self._setup.maps.open(name)
+        try:
+            return opened.dump()
+        finally:
+            opened.close()
+
+    def map_errors(self, name: str) -> int:
+        """How many batches the kernel refused for a map since the start."""
+        return self._setup.maps.errors(name)
+
+    def _node_changed(self, _name: str) -> None:
+        self._routes_dirty = True
+        self._wake.set()
+
+    async def _set_up(self, own: Node) -> None:
+        """At start, and when the node's own addresses change: all stages then look at everything again."""
+        host = self._need_host()
+        await self._in_netlink_thread(lambda: self._setup.devices(host, own))
+        lost = self._setup.load(own)
+        self._own = own
+        self._services.restore(self._setup.maps)
+        for stage in (self._services, self._identities, self._endpoints):
+            stage.recheck()
+        if lost:
+            log.info("links_wait", maps=lost)  # the old programs go on with the old maps until the new are filled
+        else:
+            self._setup.attach()
+
+    async def _apply_changes(self) -> None:
+        while True:
+            await self._wake.wait()
+            await self._pass()
+            if self._failure or self._endpoints.retry():
+                asyncio.get_running_loop().call_later(RETRY_SECONDS, self._wake.set)
+
+    async def _pass(self) -> None:
+        """Every stage once. A stage that fails does not keep the others back; what it could not do stays dirty."""
+        self._wake.clear()
+        started = time.perf_counter()
+        failures = []
+        for stage in (self._apply_node, self._apply_identities, self._apply_services, self._apply_endpoints):
+            try:
+                await stage()
+            except (BpfError, ProgrammingError) as error:
+                failures.append(str(error))
+        if not failures and self._all_listed():
+            try:
+                self._finish()
+            except ProgrammingError as error:
+                failures.append(str(error))
+        failure = "; ".join(failures)
+        if failure and failure != self._failure:
+            log.error("programming_failed", reason=failure)
+        self._failure = failure
+        self._passes += 1
+        self._pass_seconds = time.perf_counter() - started
+        async with self._applied:
+            self._applied.notify_all()
+
+    def _finish(self) -> None:
+        """Everything is listed and in the maps."""
+        if not self._setup.attached:
+            self._setup.attach()
+        self._synced = True
+
+    async def _apply_node(self) -> None:
+        """The node's own row, and the routes."""
+        own = self._tables.nodes.get(self._settings.node_name) or self._need_own()
+        if _addresses(own) != _addresses(self._need_own()):
+            log.info("node_addresses_changed", router=[str(ip) for ip in own.router_ips])
+            await self._set_up(own)
+        if not (self._routes_dirty and self._tables.nodes.synced and self._tables.endpoints.synced):
+            return
+        self._routes_dirty = False
+        wanted = routes.to_nodes(self._settings, own, self._tables.nodes, self._setup.native_mtu)
+        for endpoint in self._tables.endpoints:
+            wanted += routes.to_endpoint(endpoint, own)[0]
+        host = self._need_host()
+        failed = await self._in_netlink_thread(lambda: host.sync_routes(wanted))
+        if failed:
+            self._routes_dirty = True
+            raise ProgrammingError("; ".join(failed))
+
+    async def _apply_identities(self) -> None:
+        self._identities.apply(self._setup.maps)
+
+    async def _apply_services(self) -> None:
+        self._services.apply(self._setup.maps)
+
+    async def _apply_endpoints(self) -> None:
+        await self._endpoints.apply(self._setup, self._need_own(), self._on_host)
+
+    async def _recheck_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(RECHECK_SECONDS)
+            self._setup.maps.read_all()
+            self._setup.policy_maps.recheck()
+            self._endpoints.recheck()
+            self._setup.attached = False
+            self._routes_dirty = True
+            self._wake.set()
+
+    async def _collect_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(COLLECT_SECONDS)
+            try:
+                self._collected = await asyncio.to_thread(gc.collect, self._setup.maps)
+            except BpfError as error:
+                log.warning("collecting_failed", reason=str(error))
+
+    def _all_listed(self) -> bool:
+        tables = self._tables
+        return self._endpoints.engine.listed and all(
+            table.synced for table in (tables.endpoints, tables.nodes, tables.remote_pods, tables.services)
+        )
+
+    async def _on_host(self, work: Callable[[HostDevices], None]) -> None:
+        host = self._need_host()
+        await self._in_netlink_thread(lambda: work(host))
+
+    async def _in_netlink_thread(self, work: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._netlink_thread, work)
+
+    def _need_host(self) -> HostDevices:
+        if self._host is None:
+            raise ProgrammingError("the programmer has not been started")
+        return self._host
+
+    def _need_own(self) -> Node:
+        if self._own is None:
+            raise ProgrammingError("the programmer has not been started")
+        return self._own
+
+
+def _addresses(node: Node) -> tuple[Any, ...]:
+    """What of a node the programs and devices know."""
+    return node.internal_ips, node.router_ips

@@ -1,0 +1,75 @@
+"""Maps pinned by an earlier agent, made to fit before the objects are loaded. Called by `programs` only.
+
+libbpf takes a pinned map that fits and refuses one that does not. Maps whose size alone changed are made anew and
+filled with what was in the old one; a changed layout starts empty, and the stages fill it again.
+"""
+
+import dataclasses
+import os
+import pathlib
+
+import structlog
+
+from seta_agent.bpf import syscall
+from seta_agent.bpf.btf import MapLayout
+from seta_agent.bpf.errors import BpfError, Reason
+from seta_agent.bpf.maps import Map
+
+NEVER_COPIED = {syscall.ARRAY_OF_MAPS, 27}  # inner maps are put in again; a ring buffer has no entries
+log = structlog.get_logger()
+
+
+@dataclasses.dataclass(slots=True)
+class Replaced:
+    """A pin that was taken away; `old` still holds its entries where they can be taken over."""
+
+    layout: MapLayout
+    old: Map | None
+
+
+def replace_misfit(directory: pathlib.Path, wanted: MapLayout) -> Replaced | None:
+    """Take the pin away if the map behind it does not fit; None where it does or where there is none."""
+    path = directory / wanted.name
+    try:
+        fd = syscall.get(path)
+    except BpfError as error:
+        if error.reason is Reason.NOT_FOUND:
+            return None
+        raise
+    have = syscall.map_info(fd)
+    if (have.kind, have.key_size, have.value_size, have.max_entries, have.flags) == (
+        *(wanted.kind, wanted.key_size, wanted.value_size or have.value_size),
+        *(wanted.max_entries, wanted.flags),
+    ):
+        os.close(fd)
+        return None
+    path.unlink()
+    same_layout = (have.kind, have.key_size, have.value_size) == (wanted.kind, wanted.key_size, wanted.value_size)
+    log.warning(
+        "map_replaced",
+        map=wanted.name,
+        size=[have.max_entries, wanted.max_entries],
+        value_bytes=[have.value_size, wanted.value_size],
+        entries="kept" if same_layout else "programmed again",
+    )
+    if same_layout and have.kind not in NEVER_COPIED:
+        return Replaced(wanted, Map(fd))
+    os.close(fd)
+    return Replaced(wanted, None)
+
+
+def take_over(directory: pathlib.Path, replaced: Replaced) -> bool:
+    """Copy the entries of a replaced map into the new one: whether nothing is missing in it."""
+    if replaced.old is None:
+        return False
+    new = Map.pinned(directory / replaced.layout.name)
+    try:
+        for keys, values in replaced.old.batches():
+            new.update(keys, values)
+    except BpfError as error:
+        log.warning("map_entries_lost", map=replaced.layout.name, reason=str(error))
+        return False
+    finally:
+        new.close()
+        replaced.old.close()
+    return True

@@ -1,0 +1,125 @@
+"""Which policies are in force, and whose endpoints a change concerns. Called by the endpoint stage.
+
+The API server's streams are not ordered among each other, so a policy may come before the selector sets it refers to,
+and a set may go before the policy that used it. A policy whose subjects are not all known has not yet arrived: until
+then the version before stays in force. A set stays as long as a policy in force refers to it.
+"""
+
+from collections.abc import Iterable
+
+from seta_agent.desired import policy, ports
+from seta_agent.tables import Policy, RemotePod, Tables
+
+Identities = set[int]
+
+
+class PolicyIndex:
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self.sets: dict[str, frozenset[int]] = {}  # selector set -> identities
+        self._policies: dict[str, Policy] = {}  # compiled policy name -> the version in force
+        self._waiting: set[str] = set()  # names of policies of which a subject is unknown
+        self._users: dict[str, set[str]] = {}  # selector set -> names of policies in force that refer to it
+
+    @property
+    def waiting(self) -> frozenset[str]:
+        return frozenset(self._waiting)
+
+    def selecting(self, identity: int) -> list[Policy]:
+        """The policies with a rule for an identity, by name: the order is the same after a restart."""
+        chosen = {
+            name
+            for subject, names in self._users.items()
+            if identity in self.sets.get(subject, ())
+            for name in names
+            if any(rule.subject == subject for rule in self._policies[name].rules)
+        }
+        return [self._policies[name] for name in sorted(chosen)]
+
+    def policy_changed(self, name: str) -> Identities:
+        """Take over a row of `tables.policies`: the identities whose policy may be another now."""
+        row = self._tables.policies.get(name)
+        if row and any(rule.subject not in self.sets for rule in row.rules):
+            self._waiting.add(name)
+            return set()
+        self._waiting.discard(name)
+        concerned = self._subjects(name)
+        self._forget(name)
+        if row:
+            self._policies[name] = row
+            for used in _sets_of(row):
+                self._users.setdefault(used, set()).add(name)
+        concerned |= self._subjects(name)
+        self._prune()
+        return concerned
+
+    def set_changed(self, name: str) -> Identities:
+        """Take over a row of `tables.selector_sets`, and whichever policies waited for it."""
+        row = self._tables.selector_sets.get(name)
+        old = self.sets.get(name, frozenset())
+        if row is None:
+            if name not in self._users:
+                self.sets.pop(name, None)
+            return set()
+        self.sets[name] = row.identities
+        concerned: Identities = set()
+        for user in self._users.get(name, ()):
+            rules = self._policies[user].rules
+            if any(rule.subject == name for rule in rules):
+                concerned |= old ^ row.identities
+            if name in _peers_of(self._policies[user]):
+                concerned |= self._subjects(user)
+        for waiting in list(self._waiting):
+            concerned |= self.policy_changed(waiting)
+        return concerned
+
+    def with_named_egress_ports(self) -> Identities:
+        """The identities whose egress depends on what ports of other pods are called."""
+        users = [name for name, row in self._policies.items() if _names_egress_ports(row)]
+        return set().union(*(self._subjects(name) for name in users))
+
+    def _subjects(self, name: str) -> Identities:
+        row = self._policies.get(name)
+        subjects = {rule.subject for rule in row.rules} if row else set()
+        return set().union(*(self.sets.get(subject, frozenset()) for subject in subjects))
+
+    def _forget(self, name: str) -> None:
+        old = self._policies.pop(name, None)
+        for used in _sets_of(old) if old else ():
+            users = self._users[used]
+            users.discard(name)
+            if not users:
+                del self._users[used]
+
+    def _prune(self) -> None:
+        """Sets that were kept for a policy which is gone now."""
+        for name in [n for n in self.sets if n not in self._users and self._tables.selector_sets.get(n) is None]:
+            del self.sets[name]
+
+
+def destinations(pods: Iterable[RemotePod]) -> dict[int, dict[tuple[str, str], set[int]]]:
+    """Identity -> (port name, protocol) -> numbers, of all pods that name a port."""
+    found: dict[int, dict[tuple[str, str], set[int]]] = {}
+    for pod in pods:
+        for name, number, protocol in pod.named_ports:
+            found.setdefault(pod.identity, {}).setdefault((name, protocol), set()).add(number)
+    return found
+
+
+def own_ports(named: Iterable[tuple[str, int, str]]) -> ports.Named:
+    """An endpoint's named ports as the policy code wants them."""
+    return {(name, protocol): (number,) for name, number, protocol in named}
+
+
+def _sets_of(row: Policy) -> set[str]:
+    return {rule.subject for rule in row.rules} | _peers_of(row)
+
+
+def _peers_of(row: Policy) -> set[str]:
+    directions = [d for rule in row.rules for d in (rule.ingress, rule.egress) if d]
+    return {name for direction in directions for entry in direction.entries for name in entry.peers or ()}
+
+
+def _names_egress_ports(row: Policy) -> bool:
+    entries = (entry for rule in row.rules if rule.egress for entry in rule.egress.entries)
+    return any(policy.names_ports(entry) for entry in entries)

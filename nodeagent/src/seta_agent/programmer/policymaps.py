@@ -1,0 +1,115 @@
+"""The policy maps of this node's endpoints: one inner map each, found by the datapath through cilium_policy_maps.
+
+Called by the endpoint stage. An inner map is made and filled before it is put into the outer map, so that the
+datapath finds all of an endpoint's policy or none of it, which is a drop.
+"""
+
+import numpy as np
+
+from seta_agent.bpf.errors import BpfError, Reason
+from seta_agent.bpf.maps import Map
+from seta_agent.desired.encode import Dtype, Entries, field_of
+from seta_agent.programmer.kernelmaps import OUTER, KernelMaps
+from seta_agent.programmer.maps import MapReconciler
+
+
+class PolicyMaps:
+    """Owns the inner maps' reconcilers and the outer map."""
+
+    def __init__(self, maps: KernelMaps) -> None:
+        self._maps = maps
+        self._inner: dict[int, MapReconciler] = {}  # endpoint id -> its map
+        layout = maps.outer_layout()
+        self._outer = Map.pinned(maps.path(OUTER), layout.key, np.dtype("u4"))
+        self._installed = self._read_outer()
+
+    @property
+    def layout(self) -> tuple[Dtype, Dtype]:
+        return self._maps.policy_layout()
+
+    def fill(self, endpoint_id: int, entries: Entries) -> None:
+        """Write what is new, then let the datapath find the map. What is stale stays until `drop_stale`.
+
+        `BpfError(FULL)` where it does not fit: with all denies in, what is missing is dropped; with a deny missing
+        the map is not installed, and all is dropped.
+        """
+        inner = self._inner.get(endpoint_id)
+        if inner is None:
+            inner = self._inner[endpoint_id] = self._maps.policy_map(endpoint_id)
+            inner.complete()
+        inner.set(("policy",), entries)
+        denies = self._denies(entries)
+        try:
+            inner.write(denies.__contains__)
+            inner.write()
+        except BpfError as error:
+            if error.reason is not Reason.FULL:
+                raise
+            self._rebuild(endpoint_id, inner, denies)
+        self._install(endpoint_id, inner)
+
+    def drop_stale(self, endpoint_id: int) -> None:
+        inner = self._inner[endpoint_id]
+        inner.delete()
+        inner.settle()
+
+    def remove(self, endpoint_id: int) -> None:
+        """Out of the datapath's sight, then away."""
+        self._uninstall(endpoint_id)
+        inner = self._inner.pop(endpoint_id, None)
+        if inner:
+            inner.map.close()
+        self._maps.remove_policy_map(endpoint_id)
+
+    def known(self) -> set[int]:
+        """The endpoints that have a map, pinned or installed."""
+        return self._maps.pinned_policy_maps() | self._installed.keys()
+
+    def usage(self) -> dict[int, int]:
+        """Endpoint id -> entries in its map."""
+        return {number: len(inner) for number, inner in self._inner.items()}
+
+    def recheck(self) -> None:
+        """Read everything again, as after a restart."""
+        self._installed = self._read_outer()
+        for inner in self._inner.values():
+            inner.read()
+
+    def close(self) -> None:
+        self._outer.close()
+        for inner in self._inner.values():
+            inner.map.close()
+        self._inner.clear()
+
+    def _denies(self, entries: Entries) -> set[bytes]:
+        at = field_of(self.layout[1], "deny")[1]
+        return {key for key, value in entries.items() if value[at]}
+
+    def _rebuild(self, endpoint_id: int, inner: MapReconciler, denies: set[bytes]) -> None:
+        """No room beside the old entries: the endpoint is cut off while they make way."""
+        self._uninstall(endpoint_id)
+        inner.delete()
+        inner.write(denies.__contains__)
+        try:
+            inner.write()
+        finally:
+            self._install(endpoint_id, inner)
+
+    def _uninstall(self, endpoint_id: int) -> None:
+        self._outer.remove(_index(endpoint_id))
+        self._installed.pop(endpoint_id, None)
+
+    def _install(self, endpoint_id: int, inner: MapReconciler) -> None:
+        number = inner.map.info.id
+        if self._installed.get(endpoint_id) != number:
+            self._outer.set(_index(endpoint_id), inner.map.fd.to_bytes(4, "little"))
+            self._installed[endpoint_id] = number
+
+    def _read_outer(self) -> dict[int, int]:
+        """Endpoint id -> kernel id of the map that the datapath finds for it."""
+        keys, values = self._outer.dump()
+        return {int(key): int(value) for key, value in zip(keys, values, strict=True) if value}
+
+
+def _index(endpoint_id: int) -> bytes:
+    return endpoint_id.to_bytes(4, "little")

@@ -1,0 +1,176 @@
+"""The shipped objects in the kernel, and the links that hang them on devices and the cgroup.
+
+Called by `node`. One loaded object serves every endpoint. Links are pinned, so they go on without the agent; a
+restart replaces their programs atomically (bpf_link_update: not one packet goes unseen), and only where a device is
+gone or another is a link made anew. Loading needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, attaching CAP_NET_ADMIN.
+"""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import structlog
+
+from seta_agent.bpf import syscall
+from seta_agent.bpf.btf import Btf, MapLayout
+from seta_agent.bpf.errors import BpfError, Reason
+from seta_agent.bpf.libbpf import Object
+from seta_agent.programmer import pins
+from seta_agent.programmer.errors import ProgrammingError
+from seta_agent.settings import Settings
+
+PACKET_OBJECTS = ("from_container", "to_container", "from_netdev", "to_netdev", "from_overlay", "to_overlay")
+SOCKET_OBJECT = "sock"
+INGRESS, EGRESS = syscall.TCX_INGRESS, syscall.TCX_EGRESS
+ON_ENDPOINT = (("from_container", INGRESS), ("to_container", EGRESS))
+ON_NATIVE = (("from_netdev", INGRESS), ("to_netdev", EGRESS))
+ON_OVERLAY = (("from_overlay", INGRESS), ("to_overlay", EGRESS))
+log = structlog.get_logger()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Link:
+    """Where a program belongs. `target`: ifindex, or the cgroup's directory as an open descriptor."""
+
+    name: str  # of the pin
+    program: str
+    target: int
+    identity: int  # what the kernel calls the target: ifindex or cgroup id
+    attach_type: int
+
+
+class Programs:
+    """Owns the loaded objects. `load` may be called again with another configuration; then attach again."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._objects: dict[str, Object] = {}  # object name -> loaded object
+        self._program_fds: dict[str, int] = {}  # program name -> descriptor; the object's
+        self._sections: dict[str, str] = {}  # program name -> section
+        self.layouts: dict[str, MapLayout] = {}  # map name -> layout
+        self.btf: dict[str, Btf] = {}  # object name -> types
+
+    def load(self, config: Mapping[str, Any]) -> list[str]:
+        """Every object with this `struct node_config`: the names of maps that lost their entries.
+
+        `ProgrammingError` with one sentence where the kernel cannot take an object; its log is in the agent's log.
+        """
+        self._settings.maps_dir.mkdir(parents=True, exist_ok=True)
+        self._settings.links_dir.mkdir(parents=True, exist_ok=True)
+        before, self._objects = self._objects, {}
+        names = (*PACKET_OBJECTS, *((SOCKET_OBJECT,) if self._settings.bpf_lb_sock else ()))
+        replaced: dict[str, pins.Replaced] = {}  # map name -> what was taken away
+        try:
+            for name in names:
+                self._load_one(name, config, replaced)
+        except BpfError as error:
+            log.error("object_refused", reason=str(error), detail=error.detail[-4000:])  # noqa: TRY400
+            raise ProgrammingError(f"the datapath cannot be loaded: {error}", retry=error.reason.retry) from None
+        for old in before.values():
+            old.close()
+        return [name for name, one in replaced.items() if not pins.take_over(self._settings.maps_dir, one)]
+
+    def close(self) -> None:
+        """Let go of programs and maps; links and pins keep them."""
+        for opened in self._objects.values():
+            opened.close()
+        self._objects.clear()
+
+    def map_path(self, name: str) -> pathlib.Path:
+        return self._settings.maps_dir / name
+
+    def attach(self, link: Link) -> None:
+        """Make the pinned link run the loaded program. `BpfError(NO_DEVICE)` where the device is gone."""
+        path = self._settings.links_dir / link.name
+        program = self._program_fds[link.program]
+        fd = self._open(path)
+        if fd is not None:
+            try:
+                if self._update(fd, program, link):
+                    return
+            finally:
+                os.close(fd)
+            path.unlink()
+        fd = syscall.link_create(program, link.target, link.attach_type)
+        try:
+            syscall.pin(fd, path)
+        finally:
+            os.close(fd)
+
+    def detach(self, name: str) -> None:
+        (self._settings.links_dir / name).unlink(missing_ok=True)
+
+    def links(self) -> list[str]:
+        """The names of the pinned links."""
+        return sorted(entry.name for entry in self._settings.links_dir.iterdir())
+
+    def socket_links(self, cgroup_fd: int) -> list[Link]:
+        """The links of the socket hooks at a cgroup; empty where socket LB is off."""
+        identity = os.fstat(cgroup_fd).st_ino
+        return [
+            Link(f"cgroup_{name}", name, cgroup_fd, identity, syscall.CGROUP_ATTACH[section])
+            for name, section in self._sections.items()
+            if section in syscall.CGROUP_ATTACH
+        ]
+
+    @staticmethod
+    def device_links(ifname: str, ifindex: int, programs: Iterable[tuple[str, int]]) -> list[Link]:
+        return [Link(f"{ifname}_{program}", program, ifindex, ifindex, kind) for program, kind in programs]
+
+    def _load_one(self, name: str, config: Mapping[str, Any], replaced: dict[str, pins.Replaced]) -> None:
+        opened = Object(self._settings.objects / f"{name}.bpf.o", self._settings.maps_dir)
+        self._objects[name] = opened
+        self.btf[name] = opened.btf
+        for layout in opened.btf.maps.values():
+            sized = dataclasses.replace(layout, max_entries=self._size(layout))
+            self.layouts[layout.name] = sized
+            if sized.max_entries != layout.max_entries:
+                opened.set_max_entries(layout.name, sized.max_entries)
+            if layout.pinned and layout.name not in replaced:
+                gone = pins.replace_misfit(self._settings.maps_dir, sized)
+                if gone:
+                    replaced[layout.name] = gone
+        if opened.btf.rodata:
+            opened.set_rodata("cfg", config)
+        opened.load()
+        for program, section in opened.programs.items():
+            self._program_fds[program] = opened.program_fd(program)
+            self._sections[program] = section
+
+    def _size(self, layout: MapLayout) -> int:
+        sizes = {
+            "cilium_ct4_global": self._settings.bpf_ct_global_tcp_max,
+            "cilium_ct6_global": self._settings.bpf_ct_global_tcp_max,
+            "cilium_ct_any4_global": self._settings.bpf_ct_global_any_max,
+            "cilium_ct_any6_global": self._settings.bpf_ct_global_any_max,
+            "cilium_snat_v4_external": self._settings.bpf_nat_global_max,
+        }
+        if layout.kind == syscall.HASH and layout.name.startswith(("cilium_lb4_", "cilium_lb6_")):
+            return self._settings.bpf_lb_map_max
+        return sizes.get(layout.name, layout.max_entries)
+
+    @staticmethod
+    def _open(path: pathlib.Path) -> int | None:
+        try:
+            return syscall.get(path)
+        except BpfError as error:
+            if error.reason is Reason.NOT_FOUND:
+                return None
+            raise
+
+    @staticmethod
+    def _update(fd: int, program: int, link: Link) -> bool:
+        """Whether the pinned link hangs where it should, and now runs this program."""
+        info = syscall.link_info(fd)
+        if (info.target, info.attach_type) != (link.identity, link.attach_type):
+            return False
+        try:
+            if info.prog_id != syscall.program_id(program):
+                syscall.link_update(fd, program)
+        except BpfError as error:
+            if error.reason is Reason.SEVERED:
+                return False
+            raise
+        return True
