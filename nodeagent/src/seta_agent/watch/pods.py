@@ -1,0 +1,53 @@
+"""Pods of this node and all namespaces → rows. Called by the reflectors; pure.
+
+Everything but the few fields below is dropped with the object itself.
+"""
+
+from sys import intern
+from typing import Any
+
+from seta_agent.tables import Pod
+
+STATIC_POD_HASH = "kubernetes.io/config.hash"  # kubelet's own uid of a static pod; the API object has another one
+NamedPort = tuple[str, int, str]
+
+
+def pod_key(item: dict[str, Any]) -> tuple[str, str]:
+    metadata = item["metadata"]
+    return metadata["namespace"], metadata["name"]
+
+
+def pod(item: dict[str, Any]) -> Pod | None:
+    """None for a pod on the host network: it has the node's identity and no endpoint."""
+    metadata, spec = item["metadata"], item["spec"]
+    if spec.get("hostNetwork"):
+        return None
+    return Pod(
+        namespace=intern(metadata["namespace"]),
+        name=metadata["name"],
+        uid=metadata["uid"],
+        labels=dict(metadata.get("labels") or {}),
+        service_account=intern(spec.get("serviceAccountName") or "default"),
+        named_ports=tuple(_named_ports(spec)),
+        runtime_uid=(metadata.get("annotations") or {}).get(STATIC_POD_HASH, ""),
+    )
+
+
+def _named_ports(spec: dict[str, Any]) -> list[NamedPort]:
+    containers = (spec.get("initContainers") or []) + (spec.get("containers") or [])
+    return sorted(
+        {
+            (port["name"], int(port["containerPort"]), port.get("protocol") or "TCP")
+            for container in containers
+            for port in container.get("ports") or ()
+            if port.get("name")
+        }
+    )
+
+
+def namespace_key(item: dict[str, Any]) -> str:
+    return str(item["metadata"]["name"])
+
+
+def namespace(item: dict[str, Any]) -> dict[str, str]:
+    return dict(item["metadata"].get("labels") or {})
