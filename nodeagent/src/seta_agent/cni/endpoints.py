@@ -1,0 +1,142 @@
+"""The one writer of `tables.endpoints`: reserves addresses and ids, keeps the state files equal to the rows.
+
+Used by the CNI commands (add, remove) and by the identity follower (a new identity for a live endpoint).
+"""
+
+import contextlib
+import dataclasses
+import ipaddress
+import socket
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import structlog
+
+from seta_agent.cni import ipam, statefiles
+from seta_agent.cni.errors import CniError, Code
+from seta_agent.tables import Endpoint, Identity, Node, Pod, Tables
+
+log = structlog.get_logger()
+
+
+@dataclasses.dataclass(frozen=True)
+class Reservation:
+    """An id and an address that nobody else gets while an ADD or a DEL is on its way."""
+
+    id: int
+    ipv4: ipaddress.IPv4Address
+    router: ipaddress.IPv4Address
+
+
+class EndpointStore:
+    """Endpoints of this node. Everything else reads `tables.endpoints`."""
+
+    def __init__(self, tables: Tables, directory: Path, node_name: str) -> None:
+        self._tables = tables
+        self._directory = directory
+        self._node_name = node_name
+        self._reserved: dict[int, ipaddress.IPv4Address] = {}  # endpoint id -> its address; in work, no row
+        self._last_id = 0
+        self._last_address: ipaddress.IPv4Address | None = None
+
+    def restore(self) -> int:
+        """Rows from the state files, those only whose interface is still the kernel's. Returns how many."""
+        for endpoint in list(statefiles.load_endpoints(self._directory)):
+            if interface_exists(endpoint):
+                self._tables.endpoints.set(endpoint.id, endpoint)
+                self._last_id = max(self._last_id, endpoint.id)
+            else:
+                log.info("endpoint_gone", endpoint=endpoint.id, pod=f"{endpoint.namespace}/{endpoint.pod}")
+                statefiles.forget_endpoint(self._directory, endpoint.id)
+        self._tables.endpoints.synced = True
+        self._last_address = max((endpoint.ipv4 for endpoint in self._tables.endpoints), default=None)
+        return len(self._tables.endpoints)
+
+    def node(self) -> Node:
+        """The row of this node. Raises CniError 11 while the operator has not given it addresses."""
+        node = self._tables.nodes.get(self._node_name)
+        if node is None or not v4_cidrs(node) or not _v4_router(node):
+            raise CniError(Code.TRY_AGAIN, f"node {self._node_name} has no pod CIDR yet; is the operator running?")
+        return node
+
+    def room(self) -> int:
+        """How many more pods this node has addresses for. Raises CniError 11 like `node`."""
+        return ipam.usable(v4_cidrs(self.node())) - len(self._tables.endpoints) - len(self._reserved)
+
+    @contextlib.contextmanager
+    def reserve(self) -> Iterator[Reservation]:
+        """An id and an address for one ADD. Raises CniError 11 where none is left."""
+        node = self.node()
+        router = _v4_router(node)
+        assert router is not None  # noqa: S101 - node() refuses a node without one; for the type checker
+        used = {endpoint.ipv4 for endpoint in self._tables.endpoints} | set(self._reserved.values())
+        address = ipam.next_address(v4_cidrs(node), used, self._last_address)
+        number = ipam.next_id({*self._tables.endpoints.keys(), *self._reserved}, self._last_id)
+        if address is None or number is None:
+            raise CniError(Code.TRY_AGAIN, f"every address of {', '.join(map(str, node.pod_cidrs))} is in use")
+        self._last_id, self._last_address = number, address
+        with self._holding(number, address):
+            yield Reservation(number, address, router)
+
+    @contextlib.contextmanager
+    def releasing(self, endpoint: Endpoint) -> Iterator[None]:
+        """Takes the row away; address, id and state file stay taken until the block has undone the kernel's part.
+
+        Where the block fails the row comes back: an endpoint is forgotten only when nothing of it is left.
+        """
+        with self._holding(endpoint.id, endpoint.ipv4):
+            self._tables.endpoints.delete(endpoint.id)
+            try:
+                yield
+            except BaseException:
+                self._tables.endpoints.set(endpoint.id, endpoint)
+                raise
+            statefiles.forget_endpoint(self._directory, endpoint.id)
+
+    def put(self, endpoint: Endpoint) -> None:
+        """Adds or changes an endpoint, on disk first: a crash in between must not leave an endpoint nobody knows."""
+        statefiles.save_endpoint(self._directory, endpoint)
+        self._tables.endpoints.set(endpoint.id, endpoint)
+
+    def identify(self, endpoint_id: int, identity: Identity, pod: Pod) -> None:
+        """Gives a live endpoint an identity; nothing where it went away meanwhile."""
+        endpoint = self._tables.endpoints.get(endpoint_id)
+        if endpoint is not None:
+            self.put(identified(endpoint, identity, pod))
+
+    def by_container(self, container_id: str) -> Endpoint | None:
+        return next((found for found in self._tables.endpoints if found.container_id == container_id), None)
+
+    def outside(self, container_ids: Iterable[str]) -> list[Endpoint]:
+        """Endpoints of containers that are not among these."""
+        known = set(container_ids)
+        return [endpoint for endpoint in self._tables.endpoints if endpoint.container_id not in known]
+
+    @contextlib.contextmanager
+    def _holding(self, number: int, address: ipaddress.IPv4Address) -> Iterator[None]:
+        self._reserved[number] = address
+        try:
+            yield
+        finally:
+            del self._reserved[number]
+
+
+def identified(endpoint: Endpoint, identity: Identity, pod: Pod) -> Endpoint:
+    return dataclasses.replace(
+        endpoint, identity=identity.id, labels=tuple(sorted(identity.labels)), named_ports=pod.named_ports
+    )
+
+
+def interface_exists(endpoint: Endpoint) -> bool:
+    try:
+        return socket.if_nametoindex(endpoint.ifname) == endpoint.ifindex
+    except OSError:
+        return False
+
+
+def v4_cidrs(node: Node) -> list[ipaddress.IPv4Network]:
+    return [cidr for cidr in node.pod_cidrs if isinstance(cidr, ipaddress.IPv4Network)]
+
+
+def _v4_router(node: Node) -> ipaddress.IPv4Address | None:
+    return next((address for address in node.router_ips if isinstance(address, ipaddress.IPv4Address)), None)
