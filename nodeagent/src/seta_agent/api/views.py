@@ -1,0 +1,168 @@
+"""Tables → the JSON of the agent's API: one function per path. Called by the routes; pure.
+
+The CLI prints these; people's scripts read them by `-o json`. Names are the field's where it has one.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from seta_agent.tables import Endpoint, Frontend, Policy, PolicyDirection, PortMatch, Service, ServicePort, Tables
+from seta_crds import labels
+
+Json = dict[str, Any]
+Enforcement = Callable[[Endpoint], tuple[bool, bool]]  # policy enforced (ingress, egress)
+
+
+def identity_labels(tables: Tables, number: int) -> list[str]:
+    """Sorted; reserved identities have their fixed ones, an unknown number has none."""
+    if number in labels.RESERVED_LABELS:
+        return labels.as_list(labels.RESERVED_LABELS[number])
+    row = tables.identities.get(number)
+    return sorted(row.labels) if row else []
+
+
+def endpoint(row: Endpoint, enforced: tuple[bool, bool]) -> Json:
+    ingress, egress = ("Enabled" if one else "Disabled" for one in enforced)
+    return {
+        "id": row.id,
+        "policy": {"ingress": ingress, "egress": egress},
+        "identity": {"id": row.identity, "labels": list(row.labels)},
+        "ipv4": str(row.ipv4),
+        "ipv6": str(row.ipv6) if row.ipv6 else "",
+        "state": "ready" if row.identity is not None else "waiting-for-identity",
+        "namespace": row.namespace,
+        "pod": row.pod,
+        "container_id": row.container_id,
+        "interface": {"name": row.ifname, "index": row.ifindex, "mac": row.mac, "host_mac": row.node_mac},
+        "named_ports": [{"name": name, "port": port, "protocol": protocol} for name, port, protocol in row.named_ports],
+    }
+
+
+def endpoints(tables: Tables, enforcement: Enforcement) -> list[Json]:
+    rows = sorted(tables.endpoints, key=lambda row: row.id)
+    return [endpoint(row, enforcement(row)) for row in rows]
+
+
+def identities(tables: Tables) -> list[Json]:
+    numbers = [*labels.RESERVED_LABELS, *sorted(tables.identities.keys())]
+    return [{"id": number, "labels": identity_labels(tables, number)} for number in numbers]
+
+
+def services(tables: Tables) -> list[Json]:
+    """One entry per frontend, by id."""
+    found = [
+        frontend(service, port, one) for service in tables.services for port in service.ports for one in port.frontends
+    ]
+    return sorted(found, key=lambda entry: int(entry["id"]))
+
+
+def frontend(service: Service, port: ServicePort, one: Frontend) -> Json:
+    return {
+        "id": one.id,
+        "frontend": f"{_host(str(one.address))}:{one.port}/{port.protocol}",
+        "type": one.type,
+        "flags": list(one.flags),
+        "namespace": service.namespace,
+        "service": service.name,
+        "port_name": port.name,
+        "backends": [
+            {
+                "backend": f"{_host(str(backend.address))}:{backend.port}/{port.protocol}",
+                "state": backend.state,
+                "node": backend.node,
+            }
+            for backend in port.backends
+        ],
+    }
+
+
+def _host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def ips(tables: Tables, node_name: str) -> list[Json]:
+    """Every address the agent knows an identity of, as the ipcache will hold it. The world is the rest."""
+    found: dict[str, Json] = {}
+    for entry in (*_node_ips(tables, node_name), *_pod_ips(tables), *_local_ips(tables)):
+        found[entry["ip"]] = entry
+    return [found[ip] for ip in sorted(found)]
+
+
+def _node_ips(tables: Tables, node_name: str) -> Iterable[Json]:
+    for node in tables.nodes:
+        own = node.name == node_name
+        for address in (*node.internal_ips, *node.router_ips):
+            yield _ip(tables, str(address), 1 if own else 6, "local" if own else "custom-resource", "")
+
+
+def _pod_ips(tables: Tables) -> Iterable[Json]:
+    for rows in tables.remote_pods:
+        for row in rows:
+            for address in row.addresses:
+                yield _ip(tables, str(address), row.identity, "custom-resource", str(row.node_ip))
+
+
+def _local_ips(tables: Tables) -> Iterable[Json]:
+    for row in tables.endpoints:
+        if row.identity is not None:
+            yield _ip(tables, str(row.ipv4), row.identity, "local", "")
+
+
+def _ip(tables: Tables, address: str, identity: int, source: str, host: str) -> Json:
+    prefix = 128 if ":" in address else 32
+    return {
+        "ip": f"{address}/{prefix}",
+        "identity": {"id": identity, "labels": identity_labels(tables, identity)},
+        "source": source,
+        "host": host,
+        "encrypt_key": 0,
+    }
+
+
+def policies(tables: Tables) -> list[Json]:
+    return [policy(row, tables) for row in sorted(tables.policies, key=lambda row: row.name)]
+
+
+def policy(row: Policy, tables: Tables) -> Json:
+    return {
+        "name": row.name,
+        "source": row.source,
+        "generation": row.generation,
+        "rules": [
+            {
+                "subject": _selector(rule.subject, tables),
+                **({"ingress": _direction(rule.ingress, tables)} if rule.ingress else {}),
+                **({"egress": _direction(rule.egress, tables)} if rule.egress else {}),
+            }
+            for rule in row.rules
+        ],
+    }
+
+
+def _direction(direction: PolicyDirection, tables: Tables) -> Json:
+    return {
+        "defaultDeny": direction.default_deny,
+        "entries": [
+            {
+                "origin": entry.origin,
+                "action": "Deny" if entry.deny else "Allow",
+                **({} if entry.peers is None else {"peers": [_selector(name, tables) for name in entry.peers]}),
+                **({} if entry.ports is None else {"ports": [_port(port) for port in entry.ports]}),
+            }
+            for entry in direction.entries
+        ],
+    }
+
+
+def _selector(name: str, tables: Tables) -> Json:
+    """A selector set by what it says and whom it matches now; one that has not arrived matches nobody."""
+    row = tables.selector_sets.get(name)
+    if row is None:
+        return {"set": name, "selector": "", "identities": []}
+    return {"set": name, "selector": row.selector, "identities": sorted(row.identities)}
+
+
+def _port(port: PortMatch) -> str:
+    """80/TCP, 80-90/TCP, http/TCP, ANY."""
+    number = port.name or (f"{port.port}-{port.end_port}" if port.end_port else str(port.port or ""))
+    return f"{number}/{port.protocol}" if number else port.protocol

@@ -1,0 +1,148 @@
+"""Text of `bpf ... list|get` and `map list|get`: what the kernel's maps hold. Called by the command table; pure."""
+
+from typing import Any
+
+from seta_agent.cli import table
+from seta_agent.cli.table import Row
+
+Item = dict[str, Any]
+BACKEND = "BACKEND ADDRESS (REVNAT_ID) (SLOT)"
+EMPTY_POLICY = "Policy stats empty. Perhaps the policy enforcement is disabled?"
+
+
+def lb_list(data: Item) -> list[Row]:
+    """Slot 0 is the service itself, with its type; the others are its backends."""
+    backends = {item["id"]: item for item in data["backends"]}
+    rows: list[Row] = [["SERVICE ADDRESS", BACKEND]]
+    for item in data["services"]:
+        place = f"({item['rev_nat']}) ({item['slot']})"
+        if item["slot"] == 0:
+            value = f"0.0.0.0:0 {place} [{item['type']}]"
+        else:
+            found = backends.get(item["backend_id"])
+            value = f"{_address(found)} {place}" if found else f"backend {item['backend_id']} not found"
+        rows.append([_service(item), value])
+    return rows
+
+
+def lb_frontends(data: Item) -> list[Row]:
+    rows: list[Row] = [["SERVICE ADDRESS", "BACKEND ID"]]
+    return rows + [[_service(item), str(item["backend_id"])] for item in data["services"]]
+
+
+def lb_backends(data: Item) -> list[Row]:
+    rows: list[Row] = [["ID", "BACKEND ADDRESS", "STATE"]]
+    return rows + [[str(item["id"]), _address(item), item["state"]] for item in data["backends"]]
+
+
+def lb_revnat(data: Item) -> list[Row]:
+    rows: list[Row] = [["ID", "BACKEND ADDRESS (REVNAT_ID) (SLOT)"]]
+    return rows + [[str(item["id"]), f"{_host(item['address'])}:{item['port']}"] for item in data["reverse_nat"]]
+
+
+def _service(item: Item) -> str:
+    scope = "/i" if item["scope"] == 1 else ""
+    return f"{_address(item)}{scope} ({item['slot']})"
+
+
+def _address(item: Item) -> str:
+    return f"{_host(item['address'])}:{item['port']}/{item['protocol']}"
+
+
+def _host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def policy_get(items: list[Item], *, numeric: bool) -> list[Row] | str:
+    if not items:
+        return EMPTY_POLICY
+    subject = "IDENTITY" if numeric else "LABELS (source:key[=value])"
+    last = ["PORT/PROTO", "PROXY PORT", "AUTH TYPE", "BYTES", "PACKETS", "PREFIX", "COOKIE"]
+    rows: list[Row] = [["POLICY", "DIRECTION", subject, *last]]
+    for item in items:
+        cells = [
+            "Deny" if item["deny"] else "Allow",
+            item["direction"].capitalize(),
+            item["port"],
+            str(item["proxy_port"]) if item["proxy_port"] else "NONE",
+            item["auth_type"],
+            str(item["bytes"]),
+            str(item["packets"]),
+            str(item["prefix"]),
+            str(item["cookie"]),
+        ]
+        rows += table.labelled(cells, 2, _subject(item, numeric=numeric))
+    return rows
+
+
+def policy_list(items: list[Item], *, numeric: bool) -> str:
+    """Every endpoint's policy, each under its number."""
+    return "\n\n".join(
+        f"Endpoint ID: {item['endpoint']}\n{_as_text(policy_get(item['entries'], numeric=numeric))}" for item in items
+    )
+
+
+def _subject(item: Item, *, numeric: bool) -> list[str]:
+    if numeric:
+        return [str(item["identity"])]
+    return ["ANY"] if item["identity"] == 0 else item["labels"] or [str(item["identity"])]
+
+
+def ipcache_list(items: list[Item]) -> list[Row]:
+    rows: list[Row] = [["IP PREFIX/ADDRESS", "IDENTITY"]]
+    return rows + [
+        [
+            item["prefix"],
+            (
+                f"identity={item['identity']} encryptkey={item['key']} tunnelendpoint={item['tunnel_endpoint']} "
+                f"flags={item['flags']:#x}"
+            ),
+        ]
+        for item in items
+    ]
+
+
+def endpoint_list(items: list[Item]) -> list[Row]:
+    rows: list[Row] = [["IP ADDRESS", "LOCAL ENDPOINT INFO"]]
+    for item in items:
+        value = "(localhost)"
+        if not item["host"]:
+            value = (
+                f"id={item['id']} sec_id={item['identity']} flags={item['flags']:#06x} ifindex={item['ifindex']} "
+                f"mac={item['mac'].upper()} nodemac={item['node_mac'].upper()}"
+            )
+        rows.append([item["address"], value])
+    return rows
+
+
+def ct_list(items: list[Item]) -> str:
+    return "\n".join(
+        f"{item['protocol']} {item['direction']} {item['source']} -> {item['destination']} "
+        f"expires={item['expires']} Packets={item['packets']} Bytes={item['bytes']} "
+        f"TxFlagsSeen={item['tx_flags']:#04x} RxFlagsSeen={item['rx_flags']:#04x} Flags={item['flags']:#06x} "
+        f"RevNAT={item['rev_nat']} SourceSecurityID={item['source_identity']}"
+        for item in items
+    )
+
+
+def map_list(items: list[Item]) -> list[Row]:
+    rows: list[Row] = [["Name", "Num entries", "Num errors", "Cache enabled"]]
+    return rows + [
+        [item["name"], str(item["entries"]), str(item["errors"]), str(item["cache"]).lower()] for item in items
+    ]
+
+
+def map_list_verbose(items: list[Item]) -> str:
+    """Every map with its entries."""
+    return "\n\n".join(f"## Map: {item['name']}\n{_as_text(map_get(item['content']))}" for item in items)
+
+
+def _as_text(shown: list[Row] | str) -> str:
+    return shown if isinstance(shown, str) else table.render(shown)
+
+
+def map_get(entries: list[Item]) -> list[Row] | str:
+    if not entries:
+        return "Cache is empty"
+    rows: list[Row] = [["Key", "Value", "State", "Error"]]
+    return rows + [[entry["key"], entry["value"], entry["state"], entry["error"]] for entry in entries]

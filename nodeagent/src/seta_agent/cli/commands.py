@@ -1,0 +1,189 @@
+"""Every command that asks once and prints: its words, what it asks, how the answer is shown, how answers merge.
+
+`main` finds the command here; the monitor, which does not end, has a file of its own.
+"""
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any
+
+from seta_agent.cli import bpf, endpoints, status
+from seta_agent.cli.table import Row
+
+Arguments = argparse.Namespace
+Shown = list[Row] | str
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """`merge_by`: the answer is the cluster's, the same on every node, with one entry per value of this key.
+
+    Otherwise the answer is the node's own, and several are shown with the node's name in front.
+    """
+
+    words: str  # "endpoint list"
+    help: str
+    path: Callable[[Arguments], str]
+    show: Callable[[Any, Arguments], Shown]
+    merge_by: Callable[[Any], Any] | None = None
+    header: int = 1  # rows of the table that are headings
+    options: tuple[tuple[str, dict[str, Any]], ...] = ()  # of argparse
+
+
+def flag(name: str, help_text: str, short: str = "") -> tuple[str, dict[str, Any]]:
+    return f"{short} {name}".strip(), {"action": "store_true", "help": help_text}
+
+
+def positional(name: str, help_text: str, **more: Any) -> tuple[str, dict[str, Any]]:
+    return name, {"help": help_text, **more}
+
+
+NUMERIC = flag("--numeric", "identities as numbers", "-n")
+
+
+def _at(path: str) -> Callable[[Arguments], str]:
+    return lambda _: path
+
+
+def as_json(data: Any) -> str:
+    return json.dumps(data, indent=2)
+
+
+def _lb(data: Any, args: Arguments) -> Shown:
+    if args.frontends:
+        return bpf.lb_frontends(data)
+    if args.backends:
+        return bpf.lb_backends(data)
+    return bpf.lb_revnat(data) if args.revnat else bpf.lb_list(data)
+
+
+def _map_list(data: Any, args: Arguments) -> Shown:
+    return bpf.map_list_verbose(data) if args.verbose else bpf.map_list(data)
+
+
+def _ip_list(data: Any, args: Arguments) -> Shown:
+    return endpoints.ip_list(data, numeric=args.numeric, verbose=args.verbose)
+
+
+COMMANDS = (
+    Command(
+        "status",
+        "is this node's network all right",
+        _at("/v1/status"),
+        lambda data, args: status.status(data, verbose=args.verbose),
+        options=(flag("--verbose", "addresses and watches too"),),
+    ),
+    Command(
+        "endpoint list",
+        "pods of the node",
+        _at("/v1/endpoints"),
+        lambda data, _: endpoints.endpoint_list(data),
+        header=2,
+    ),
+    Command(
+        "endpoint get",
+        "one pod's endpoint",
+        lambda args: f"/v1/endpoints/{args.id}",
+        lambda data, _: as_json([data]),
+        options=(positional("id", "endpoint id", type=int),),
+    ),
+    Command(
+        "identity list",
+        "identities and their labels",
+        _at("/v1/identities"),
+        lambda data, _: endpoints.identity_list(data),
+        merge_by=lambda item: item["id"],
+    ),
+    Command(
+        "identity get",
+        "one identity's labels",
+        lambda args: f"/v1/identities/{args.id}",
+        lambda data, _: endpoints.identity_list(data),
+        merge_by=lambda item: item["id"],
+        options=(positional("id", "identity", type=int),),
+    ),
+    Command(
+        "ip list",
+        "addresses and their identities",
+        _at("/v1/ips"),
+        _ip_list,
+        merge_by=lambda item: item["ip"],
+        options=(NUMERIC, flag("--verbose", "nodes too", "-v")),
+    ),
+    Command(
+        "service list",
+        "frontends and their backends",
+        _at("/v1/services"),
+        lambda data, _: endpoints.service_list(data),
+        merge_by=lambda item: item["frontend"],
+    ),
+    Command(
+        "policy get",
+        "policies as the operator compiled them, with whom they match now",
+        _at("/v1/policy"),
+        lambda data, _: as_json(data),
+        merge_by=lambda item: item["name"],
+    ),
+    Command(
+        "bpf lb list",
+        "services in the kernel",
+        _at("/v1/bpf/lb"),
+        _lb,
+        options=(
+            flag("--frontends", "frontends only"),
+            flag("--backends", "backends only"),
+            flag("--revnat", "reverse NAT only"),
+        ),
+    ),
+    Command(
+        "bpf policy get",
+        "an endpoint's policy in the kernel",
+        lambda args: f"/v1/bpf/policy/{args.endpoint}",
+        lambda data, args: bpf.policy_get(data, numeric=args.numeric),
+        options=(positional("endpoint", "endpoint id", type=int), NUMERIC),
+    ),
+    Command(
+        "bpf policy list",
+        "every endpoint's policy in the kernel",
+        _at("/v1/bpf/policy"),
+        lambda data, args: bpf.policy_list(data, numeric=args.numeric),
+        options=(NUMERIC,),
+    ),
+    Command(
+        "bpf ipcache list",
+        "addresses and identities in the kernel",
+        _at("/v1/bpf/ipcache"),
+        lambda data, _: bpf.ipcache_list(data),
+    ),
+    Command("bpf ct list", "connections", _at("/v1/bpf/ct"), lambda data, _: bpf.ct_list(data)),
+    Command(
+        "bpf endpoint list",
+        "local endpoints in the kernel",
+        _at("/v1/bpf/endpoint"),
+        lambda data, _: bpf.endpoint_list(data),
+    ),
+    Command(
+        "map list",
+        "eBPF maps",
+        lambda args: "/v1/maps" + ("?content=1" if args.verbose else ""),
+        _map_list,
+        options=(flag("--verbose", "with their entries"),),
+    ),
+    Command(
+        "map get",
+        "one map's entries",
+        lambda args: f"/v1/maps/{args.name}",
+        lambda data, _: bpf.map_get(data),
+        options=(positional("name", "name of the map"),),
+    ),
+    Command(
+        "config",
+        "settings that differ from their defaults",
+        _at("/v1/config"),
+        lambda data, args: status.config(data, everything=args.all),
+        header=0,
+        options=(flag("--all", "every setting"),),
+    ),
+)

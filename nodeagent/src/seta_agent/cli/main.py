@@ -1,0 +1,120 @@
+"""`seta`: shows what a node's agent knows and what its kernel holds. The console script.
+
+On a node (or in the agent's container) it asks the local agent; elsewhere, or with --node, all agents through kubectl.
+Exit code 1 with one sentence on stderr when something cannot be shown, 2 for a command that does not exist.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from seta_agent.cli import local, merge
+from seta_agent.cli.commands import COMMANDS, Command, as_json
+from seta_agent.cli.errors import FAILED, CliError
+
+TYPES = ("drop", "trace", "policy-verdict")
+
+
+def main() -> None:
+    """Entry point; never returns."""
+    try:
+        sys.exit(run(sys.argv[1:]))
+    except CliError as error:
+        print(f"seta: {error}", file=sys.stderr)
+        sys.exit(FAILED)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `| head` has what it wanted
+        sys.exit(0)
+
+
+def run(words: Sequence[str]) -> int:
+    """Runs one command. Raises CliError."""
+    args = parser().parse_args(words)
+    if args.command is None:
+        from seta_agent.cli import monitor  # noqa: PLC0415 - its imports are for it alone
+
+        monitor.run(args)
+        return 0
+    return ask(args.command, args, words)
+
+
+def ask(command: Command, args: argparse.Namespace, words: Sequence[str]) -> int:
+    if local.is_here() and not args.node:
+        show(command, args, local.get(command.path(args)))
+        return 0
+    from seta_agent.cli import cluster  # noqa: PLC0415 - not needed on a node, where most calls are made
+
+    answers, faults = cluster.ask(cluster.agents(args.node), merge.bare_words(words))
+    for node, sentence in faults.items():
+        print(f"seta: {node}: {sentence}", file=sys.stderr)
+    if len(answers) == 1 and not faults:
+        show(command, args, next(iter(answers.values())))
+    elif command.merge_by is not None and answers:
+        show(command, args, merge.union(answers, command.merge_by))
+    elif answers:
+        show_by_node(command, args, answers)
+    return FAILED if faults else 0
+
+
+def show(command: Command, args: argparse.Namespace, data: Any) -> None:
+    if args.output:
+        print(encode(data, args.output))
+        return
+    text = merge.text(command.show(data, args))
+    if text:
+        print(text)
+
+
+def show_by_node(command: Command, args: argparse.Namespace, answers: dict[str, Any]) -> None:
+    if args.output:
+        print(encode(answers, args.output))
+        return
+    print(merge.by_node({node: command.show(data, args) for node, data in answers.items()}, command.header))
+
+
+def encode(data: Any, form: str) -> str:
+    if form == "json":
+        return as_json(data)
+    import yaml  # noqa: PLC0415 - rarely asked for, and slow to import
+
+    return str(yaml.safe_dump(data, sort_keys=False)).rstrip("\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="seta", description="Shows what Seta does on a node, or on all of them.")
+    groups: dict[tuple[str, ...], Any] = {(): top.add_subparsers(required=True, metavar="COMMAND")}
+    common = _common()
+    for command in COMMANDS:
+        *path, last = command.words.split()
+        added = _group(groups, tuple(path)).add_parser(last, help=command.help, parents=[common])
+        for names, options in command.options:
+            added.add_argument(*names.split(), **options)
+        added.set_defaults(command=command)
+    monitor = groups[()].add_parser("monitor", help="what happens to packets, as it happens", parents=[common])
+    monitor.add_argument("--type", choices=TYPES, default="", help="only this type of event")
+    monitor.add_argument("--until-stdin-ends", action="store_true", help=argparse.SUPPRESS)
+    monitor.set_defaults(command=None)
+    return top
+
+
+def _group(groups: dict[tuple[str, ...], Any], path: tuple[str, ...]) -> Any:
+    """The subparsers under `path`, made where they are new."""
+    if path not in groups:
+        made = _group(groups, path[:-1]).add_parser(path[-1], help=f"{' '.join(path)} ...")
+        groups[path] = made.add_subparsers(required=True, metavar="COMMAND")
+    return groups[path]
+
+
+def _common() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("-o", "--output", choices=("json", "yaml"), default="", help="print the data, not a table")
+    common.add_argument("--node", default="", help="ask this node's agent, through kubectl")
+    return common
+
+
+if __name__ == "__main__":
+    main()

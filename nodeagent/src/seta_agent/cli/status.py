@@ -1,0 +1,72 @@
+"""Text of `status` and `config`. Called by the command table; pure."""
+
+from typing import Any
+
+from seta_agent.cli import table
+
+Item = dict[str, Any]
+
+
+def status(data: Item, *, verbose: bool) -> str:
+    """One line per subject; with `verbose` the addresses and watches as well."""
+    rows = [
+        ["Node:", data["node"]],
+        ["Kubernetes:", _kubernetes(data["watches"])],
+        ["Datapath:", _ok(data["sentence"])],
+        ["Routing:", data["routing"]],
+        ["Masquerading:", "IPv4 by eBPF" if data["masquerade"] else "Disabled"],
+        ["KubeProxyReplacement:", str(data["kube_proxy_replacement"])],
+        ["IPAM:", f"IPv4: {len(data['addresses'])}/{data['capacity']} allocated from {', '.join(data['pod_cidrs'])}"],
+        ["Endpoints:", f"{data['counts']['endpoints']}"],
+        ["Policies:", f"{data['counts']['policies']}, enforcement {data['policy_enforcement']}"],
+        ["Services:", f"{data['counts']['services']}"],
+        ["Monitor:", f"{data['monitor_listeners']} listeners"],
+        ["Agent:", f"{data['version']}, {_mib(data['rss_bytes'])} MiB, {_ready(data)}"],
+    ]
+    return table.render(rows) + (_details(data) if verbose else "")
+
+
+def _ok(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:] if sentence else "Ok"
+
+
+def _kubernetes(watches: list[Item]) -> str:
+    broken = [watch for watch in watches if watch["error"] or not watch["synced"]]
+    if not broken:
+        return f"Ok   {len(watches)} watches"
+    first = broken[0]
+    return f"{len(broken)} of {len(watches)} watches fail: {first['name']}: {first['error'] or 'not listed yet'}"
+
+
+def _mib(size: int) -> int:
+    return round(size / (1 << 20))
+
+
+def _ready(data: Item) -> str:
+    return f"ready after {data['ready_after_seconds']:.2f} s" if data["ready_after_seconds"] else "not ready"
+
+
+def _details(data: Item) -> str:
+    watches = [["Watch", "Objects", "Malformed", "State"]]
+    watches += [
+        [watch["name"], str(watch["objects"]), str(watch["malformed"]), _watch_state(watch)]
+        for watch in data["watches"]
+    ]
+    addresses = [["Address", "Endpoint"]] + [[item["ip"], item["owner"]] for item in data["addresses"]]
+    programmer = [[f"{name}:", _text(value)] for name, value in data["programmer"].items()]
+    return "\n\n" + "\n\n".join(table.render(rows) for rows in (addresses, watches, programmer))
+
+
+def _watch_state(watch: Item) -> str:
+    return str(watch["error"] or ("Ok" if watch["synced"] else "not listed yet"))
+
+
+def config(items: list[Item], *, everything: bool) -> list[table.Row]:
+    """What was set; with `everything` the defaults too."""
+    return [[item["name"], _text(item["value"])] for item in items if everything or item["set"]]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
