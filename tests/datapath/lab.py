@@ -19,7 +19,7 @@ from scapy.packet import Packet
 from seta_agent.bpf import libbpf, syscall
 from seta_agent.bpf.maps import Map
 from seta_agent.bpf.ringbuf import RingBuffer
-from tests.datapath import language, tunnel_entry
+from tests.datapath import entry, language
 from tests.datapath.sandbox import Sandbox
 
 OBJECTS = pathlib.Path(__file__).parents[2] / "nodeagent/src/seta_agent/objects"
@@ -28,6 +28,7 @@ STATE = ("cilium_ct4_global", "cilium_ct_any4_global", "cilium_snat_v4_external"
 RING = 1 << 20
 SMALL = (*STATE, "cilium_ct6_global", "cilium_ct_any6_global")  # LRU maps are allocated whole when made
 SIZES = dict.fromkeys(SMALL, 1024) | {"cilium_events": RING}  # map -> entries, or bytes
+SHORTEST = {b"\x08\x00": 34, b"\x86\xdd": 54}  # EtherType -> bytes below which the kernel refuses a test run
 TC = {0: "ok", 2: "drop", 7: "redirect"}
 V4, HOST, OPEN, INGRESS_OPEN, EGRESS_OPEN, AUDIT = 1, 0x1, 0x30, 0x10, 0x20, 0x40
 PROTOCOLS = {"tcp": 6, "udp": 17, "icmp": 1, "sctp": 132}
@@ -200,12 +201,15 @@ class Lab:
     def _send(self, program: str, data: bytes, ifindex: int, identity: int, mark: int) -> Outcome:
         self.ring.read()
         fd = self.objects[program].program_fd(program)
-        if identity:
-            fd = tunnel_entry.load(fd, identity)
+        whole = data.ljust(SHORTEST.get(data[12:14], 0), b"\0")
         ctx = bytearray(192)
         struct.pack_into("=I", ctx, 8, mark)
         struct.pack_into("=I", ctx, 40, ifindex)  # of struct __sk_buff
-        run = syscall.prog_test_run(fd, data, bytes(ctx))
+        if identity or len(whole) > len(data):
+            with entry.before(fd, identity=identity, length=len(data)) as first:
+                run = syscall.prog_test_run(first, whole, bytes(ctx))
+        else:
+            run = syscall.prog_test_run(fd, data, bytes(ctx))
         (mark,) = struct.unpack_from("=I", run.ctx, 8)
         events = [self._event(record) for record in self.ring.read()]
         return Outcome(TC.get(run.retval, str(run.retval)), Ether(run.data), mark, events)
