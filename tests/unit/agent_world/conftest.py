@@ -1,5 +1,6 @@
 import pytest
 
+from tests.unit.agent_world.apiserver import FakeApiServer
 from tests.unit.agent_world.world import World
 
 
@@ -12,3 +13,11 @@ def world(tmp_path, monkeypatch) -> World:
     )
     monkeypatch.setattr("seta_agent.cni.netns.same_namespace", lambda _: False)
     return made
+
+
+@pytest.fixture
+async def api():
+    server = FakeApiServer()
+    await server.start()
+    yield server
+    await server.stop()
