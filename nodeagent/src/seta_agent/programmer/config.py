@@ -17,6 +17,7 @@ SO_NETNS_COOKIE = 71
 TRACE = {"none": 2, "medium": 1}  # monitor aggregation -> `enum trace_level`: nothing aggregated means all traced
 NODE_PORTS = (30000, 32767)
 ENOUGH_PORTS = 4096
+UNAVOIDABLE = (61000, 65535)  # where everything is taken: the datapath leaves ports of the node's sockets alone
 
 
 def node_config(settings: Settings, own: Node, native: Device | None, overlay: Device | None) -> dict[str, Any]:
@@ -56,10 +57,12 @@ def nat_ports(proc_sys: pathlib.Path) -> tuple[int, int]:
     local_first, local_last = (int(word) for word in text.split())
     if 65535 - local_last >= ENOUGH_PORTS:
         return local_last + 1, 65535
-    taken = sorted([(local_first, local_last), NODE_PORTS])
-    starts = [1024, *(last + 1 for _, last in taken)]
-    ends = [*(first - 1 for first, _ in taken), 65535]
-    return max(zip(starts, ends, strict=True), key=lambda gap: gap[1] - gap[0])
+    gaps, start = [], 1024
+    for first, last in sorted([(local_first, local_last), NODE_PORTS]):
+        gaps.append((start, first - 1))
+        start = max(start, last + 1)
+    first, last = max([*gaps, (start, 65535)], key=lambda gap: gap[1] - gap[0])
+    return (first, last) if last - first >= ENOUGH_PORTS else UNAVOIDABLE
 
 
 def _address(ip: IPAddress | None) -> dict[str, list[int]]:
