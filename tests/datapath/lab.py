@@ -86,6 +86,15 @@ class Lab:
         device = device or _device(program, sentence)
         return self.sandbox.run(self._send, program, data, self.ifindex[device], identity, mark)
 
+    def flood(self, program: str, sentence: str, times: int) -> str:
+        """The same packet many times: the last one's action. Nobody reads the events."""
+        data, ifindex = bytes(language.packet(sentence)), self.ifindex[_device(program, sentence)]
+        ctx = bytearray(192)
+        struct.pack_into("=I", ctx, 40, ifindex)
+        fd = self.objects[program].program_fd(program)
+        run = self.sandbox.run(syscall.prog_test_run, fd, data, bytes(ctx), repeat=times)
+        return TC[run.retval]
+
     def policy(self, sentence: str) -> None:
         """`B ingress allow A tcp 80 precedence 5`; `B ingress enforced` with no entry; `any` is any peer."""
         pod, direction, action, *rest = sentence.split()
