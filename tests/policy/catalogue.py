@@ -87,7 +87,7 @@ def _bad(table: str, number: int, raw: dict[str, typing.Any]) -> Manifest:
     if kind not in POLICY_KINDS:
         return typing.cast("Manifest", raw["policy"])
     where = "" if kind == "ccnp" else "default/"
-    return policy(f"{kind} {where}bad-{table}-{number}", body)
+    return policy(f"{kind} {where}bad-{table.replace('_', '-')}-{number}", body)
 
 
 def _case(raw: dict[str, typing.Any]) -> Case:
