@@ -28,6 +28,8 @@ from seta_operator.store.cluster import READERS, Cluster
 from seta_operator.store.writer import Writer
 
 log = structlog.get_logger()
+# Given, because kopf would ask for the user's name, and a container's user has none. (kopf does not export the type.)
+IDENTITY: Any = "seta-operator"
 
 
 class App:
@@ -89,10 +91,11 @@ class App:
             registry=watching.registry(self.cluster, self.listed),
             settings=watching.settings(),
             clusterwide=True,
+            identity=IDENTITY,
         )
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: Settings, health_port: int) -> None:
     """Run until a signal comes.
 
     Raises:
@@ -101,7 +104,7 @@ async def run(settings: Settings) -> None:
     """
     async with Api(connection.login) as api, contextlib.AsyncExitStack() as stack:
         app = App(settings, api)
-        runner = await health.serve(app.problem)
+        runner = await health.serve(app.problem, health_port)
         stack.push_async_callback(runner.cleanup)
         await app.wait_for_crds()
         await _first_of(app.decide(), app.watch())
