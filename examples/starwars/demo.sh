@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Shows a CiliumNetworkPolicy being enforced, on the cluster `playground up` made. Called by `make demo`;
-# every command it runs is printed as you would type it.
+# every command it runs is printed as you would type it. Usage: demo.sh [CLUSTER]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-eval "$(playground env)"
+eval "$(playground env ${1:+--name "$1"})"
 landing=(curl -s --max-time 2 -XPOST deathstar.default.svc.cluster.local/v1/request-landing)
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
