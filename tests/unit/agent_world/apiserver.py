@@ -6,6 +6,7 @@ For tests of the client and of the whole agent; what a real one does is asked of
 import asyncio
 import itertools
 import json
+import socket
 
 from aiohttp import web
 
@@ -25,13 +26,13 @@ class FakeApiServer:
         self._runner: web.AppRunner | None = None
         self.url = ""
 
-    async def start(self) -> None:
+    async def start(self, listener: socket.socket | None = None) -> None:
+        """On a socket of the caller's, or any port of this machine."""
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
+        await (web.SockSite(self._runner, listener) if listener else web.TCPSite(self._runner, "127.0.0.1", 0)).start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
 
     async def stop(self) -> None:
