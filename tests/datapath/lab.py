@@ -5,9 +5,6 @@ with empty connection tables and everything allowed; `policy` sentences change t
 """
 
 import dataclasses
-import ipaddress
-import pathlib
-import socket
 import struct
 import time
 from typing import Any
@@ -17,29 +14,26 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
 from seta_agent.bpf import libbpf, syscall
-from seta_agent.bpf.maps import Map
-from seta_agent.bpf.ringbuf import RingBuffer
-from tests.datapath import entry, language
+from tests.datapath import datapath, entry, language
+from tests.datapath.datapath import AUDIT, EGRESS_OPEN, HOST, INGRESS_OPEN, OPEN, STATE, Datapath
 from tests.datapath.sandbox import Sandbox
 
-OBJECTS = pathlib.Path(__file__).parents[2] / "nodeagent/src/seta_agent/objects"
-PROGRAMS = ("from_container", "to_container", "from_netdev", "to_netdev", "from_overlay", "to_overlay")
-STATE = ("cilium_ct4_global", "cilium_ct_any4_global", "cilium_snat_v4_external", "cilium_ipv4_frag_datagrams")
-RING = 1 << 20
-SMALL = (*STATE, "cilium_ct6_global", "cilium_ct_any6_global")  # LRU maps are allocated whole when made
-SIZES = dict.fromkeys(SMALL, 1024) | {"cilium_events": RING}  # map -> entries, or bytes
 SHORTEST = {b"\x08\x00": 34, b"\x86\xdd": 54}  # EtherType -> bytes below which the kernel refuses a test run
 TC = {0: "ok", 2: "drop", 7: "redirect"}
-V4, HOST, OPEN, INGRESS_OPEN, EGRESS_OPEN, AUDIT = 1, 0x1, 0x30, 0x10, 0x20, 0x40
 PROTOCOLS = {"tcp": 6, "udp": 17, "icmp": 1, "sctp": 132}
 IDENTITY = {"A": 1001, "B": 1002, "R": 2001, "host": 1, "world": 2, "remote-node": 6, "any": 0}  # name -> identity
 ENDPOINT = {"A": 11, "B": 12}  # pod of this node -> endpoint id
 POD_MAC = {"A": "02:00:00:00:aa:01", "B": "02:00:00:00:bb:01"}
 LXC_MAC = {"A": "02:00:00:00:aa:02", "B": "02:00:00:00:bb:02"}
-
-
-def address(name: str) -> int:
-    return int(ipaddress.IPv4Address(language.address(name)))
+EVENT_WORDS = (  # field of an event, enum of its values, prefix that the enum's names share
+    ("type", "event_type", "EVENT_"),
+    ("reason", "drop_reason", "DROP_"),
+    ("observation", "observation_point", "OBSERVED_"),
+    ("verdict", "event_verdict", "VERDICT_"),
+    ("direction", "direction", "DIR_"),
+    ("ct_state", "ct_state", "CT_"),
+    ("match", "policy_match", "MATCH_"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,18 +58,13 @@ class Outcome:
         return f"{last['observation']} {last['ct_state']}"
 
 
-class Lab:
-    """`send` runs a program; the maps are in `maps` (name -> Map). `config`: fields of node_config that differ."""
+class Lab(Datapath):
+    """`send` runs a program. `config`: fields of node_config that differ."""
 
     def __init__(self, sandbox: Sandbox, name: str, **config: Any) -> None:
-        self.sandbox = sandbox
-        self.ifindex: dict[str, int] = {}  # device -> index
-        self.maps: dict[str, Map] = {}  # name -> map
-        self.objects: dict[str, libbpf.Object] = {}  # program -> object
-        self.policies: dict[int, Map] = {}  # endpoint id -> its policy map
-        self._root = sandbox.bpffs / name
-        sandbox.run(self._load, config)
-        self.btf = self.objects["from_container"].btf
+        super().__init__(sandbox, name, **_config() | config)
+        for endpoint in ENDPOINT.values():
+            self.policy_map(endpoint)
         self._fill()
 
     def send(self, program: str, sentence: str | bytes, device: str = "", identity: int = 0, mark: int = 0) -> Outcome:
@@ -110,9 +99,9 @@ class Lab:
     def reset(self) -> None:
         """Nothing remembered, everything allowed."""
         for name in (*STATE, "cilium_metrics"):
-            _empty(self.maps[name])
+            datapath.empty(self.maps[name])
         for policy in self.policies.values():
-            _empty(policy)
+            datapath.empty(policy)
         self.flags = dict.fromkeys(ENDPOINT, OPEN)
         for pod in ENDPOINT:
             self._write_endpoint(pod)
@@ -140,60 +129,22 @@ class Lab:
         entries = self.entries("cilium_metrics")
         return sum(int(v["count"].sum()) for k, v in entries if (k["reason"], k["dir"]) == (reason, direction))
 
-    def _load(self, config: dict[str, Any]) -> None:
-        self._root.mkdir()
-        for name in PROGRAMS:
-            loaded = libbpf.Object(OBJECTS / f"{name}.bpf.o", self._root)
-            for declared in loaded.btf.maps.keys() & SIZES.keys():
-                loaded.set_max_entries(declared, SIZES[declared])
-            self.ifindex = {device: index for index, device in socket.if_nameindex()}
-            loaded.set_rodata("cfg", _config(self.ifindex) | config)
-            loaded.load()
-            self.objects[name] = loaded
-        self._open_maps()
-
-    def _open_maps(self) -> None:
-        for loaded in self.objects.values():
-            for name, layout in loaded.btf.maps.items():
-                if name not in self.maps and name != "cilium_events":
-                    self.maps[name] = Map.pinned(self._root / name, layout.key, layout.value)
-        types = self.objects["from_container"].btf
-        self.ring = RingBuffer(self.objects["from_container"].map_fd("cilium_events"), RING, types.dtype("event"))
-        key, value = types.dtype("policy_key"), types.dtype("policy_entry")
-        for endpoint in ENDPOINT.values():
-            sizes = key.itemsize, value.itemsize
-            fd = syscall.map_create(syscall.LPM_TRIE, "policy", *sizes, 16384, flags=syscall.NO_PREALLOC)
-            self.maps["cilium_policy_maps"].set(struct.pack("=I", endpoint), struct.pack("=I", fd))
-            self.policies[endpoint] = Map(fd, key, value)
-
     def _fill(self) -> None:
         self.reset()
         for name in ("node", "router"):
-            self._endpoint(name, flags=HOST, sec_id=1)
-        remote = {"v4": address("node2")}
-        self._ipcache("192.168.50.1", 32, 1)
-        self._ipcache("192.168.50.2", 32, 6)
-        self._ipcache("10.1.1.1", 32, 1)
-        self._ipcache("10.1.2.1", 32, 6, remote)
-        self._ipcache("10.1.2.0", 24, 3, remote)
-        self._ipcache("10.1.2.21", 32, IDENTITY["R"], remote)
+            self.endpoint(name, flags=HOST, sec_id=1)
+            self.ipcache(name, 1)
+        self.ipcache("node2", 6)
+        self.ipcache("router2", 6, node="node2")
+        self.ipcache("10.1.2.0", 3, prefix=24, node="node2")
+        self.ipcache("R", IDENTITY["R"], node="node2")
         for pod in ENDPOINT:
-            self._ipcache(language.WORLD[pod], 32, IDENTITY[pod])
+            self.ipcache(pod, IDENTITY[pod])
 
     def _write_endpoint(self, pod: str) -> None:
-        macs = {field: _mac(mac[pod]) for field, mac in (("mac", POD_MAC), ("node_mac", LXC_MAC))}
+        macs = {field: datapath.mac(mac[pod]) for field, mac in (("mac", POD_MAC), ("node_mac", LXC_MAC))}
         ids = {"lxc_id": ENDPOINT[pod], "sec_id": IDENTITY[pod], "ifindex": self.ifindex[f"lxc{pod}"]}
-        self._endpoint(pod, flags=self.flags[pod], **ids, **macs)
-
-    def _endpoint(self, name: str, **fields: int) -> None:
-        self._put("cilium_lxc", {"ip": {"v4": address(name)}, "family": V4}, fields)
-
-    def _ipcache(self, network: str, prefix: int, identity: int, node: dict[str, int] | None = None) -> None:
-        key = {"prefixlen": 32 + prefix, "family": V4, "ip": {"v4": address(network)}}
-        self._put("cilium_ipcache_v2", key, {"sec_identity": identity, "tunnel_endpoint": node or {}})
-
-    def _put(self, name: str, key: dict[str, Any], value: dict[str, Any]) -> None:
-        _set(self.maps[name], key, value)
+        self.endpoint(pod, flags=self.flags[pod], **ids, **macs)
 
     def _write_policy(self, pod: str, direction: str, action: str, words: list[str]) -> None:
         options = language.Words(words[1:])
@@ -205,7 +156,7 @@ class Lab:
         key = {"sec_label": IDENTITY[words[0]], "egress": direction == "egress", "protocol": protocol, "dport": port}
         key["prefixlen"] = 40 + (8 if protocol else 0) + bits
         value = {"deny": action == "deny", "precedence": precedence, "cookie": cookie, "prefixlen": key["prefixlen"]}
-        _set(self.policies[ENDPOINT[pod]], key, value)
+        datapath.put(self.policies[ENDPOINT[pod]], key, value)
 
     def _send(self, program: str, data: bytes, ifindex: int, identity: int, mark: int) -> Outcome:
         self.ring.read()
@@ -232,38 +183,10 @@ class Lab:
         return found
 
 
-EVENT_WORDS = (  # field of an event, enum of its values, prefix that the enum's names share
-    ("type", "event_type", "EVENT_"),
-    ("reason", "drop_reason", "DROP_"),
-    ("observation", "observation_point", "OBSERVED_"),
-    ("verdict", "event_verdict", "VERDICT_"),
-    ("direction", "direction", "DIR_"),
-    ("ct_state", "ct_state", "CT_"),
-    ("match", "policy_match", "MATCH_"),
-)
-
-
-def _empty(layout: Map) -> None:
-    layout.delete(layout.dump()[0].astype(layout.key))  # concatenated, big-endian fields are native
-
-
-def _set(layout: Map, key: dict[str, Any], value: dict[str, Any]) -> None:
-    records = np.zeros(1, layout.key), np.zeros(1, layout.value)
-    for record, fields in zip(records, (key, value), strict=True):
-        libbpf.write_fields(record[0], fields)
-    layout.set(records[0].tobytes(), records[1].tobytes())
-
-
-def _mac(text: str) -> int:
-    return int.from_bytes(bytes.fromhex(text.replace(":", "")), "little")
-
-
-def _config(ifindex: dict[str, int]) -> dict[str, Any]:
+def _config() -> dict[str, Any]:
     return {
-        "node_ip": {"v4": address("node")},
-        "router_ip": {"v4": address("router")},
-        "native_ifindex": ifindex["eth0"],
-        "overlay_ifindex": ifindex["seta_vxlan"],
+        "node_ip": {"v4": datapath.address("node")},
+        "router_ip": {"v4": datapath.address("router")},
         "trace_level": 2,
         "nat_port_min": 61000,
         "nat_port_max": 61999,

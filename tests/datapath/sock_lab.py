@@ -17,7 +17,7 @@ import numpy as np
 
 from seta_agent.bpf import libbpf, syscall
 from seta_agent.bpf.maps import Map
-from tests.datapath.lab import OBJECTS
+from tests.datapath.datapath import OBJECTS
 from tests.datapath.sandbox import Sandbox
 
 CLIENT = pathlib.Path(__file__).with_name("sock_client.py")

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from seta_agent.bpf.btf import Btf
-from tests.datapath.lab import OBJECTS, PROGRAMS
+from tests.datapath.datapath import OBJECTS, PROGRAMS
 
 SOURCES = pathlib.Path(__file__).parents[2] / "bpf"
 NAMES = sorted(path.name.removesuffix(".bpf.c") for path in SOURCES.glob("*.bpf.c"))
