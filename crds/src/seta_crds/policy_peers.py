@@ -92,8 +92,8 @@ class K8sServiceSelector(Model):
 
 
 class ServiceReference(Model):
-    k8s_service: K8sService | None = None
-    k8s_service_selector: K8sServiceSelector | None = None
+    k8s_service: K8sService | None = Field(default=None, alias="k8sService")
+    k8s_service_selector: K8sServiceSelector | None = Field(default=None, alias="k8sServiceSelector")
 
 
 class FQDN(Model):

@@ -7,7 +7,7 @@ from aiohttp import web
 ADDRESS, PORT = "127.0.0.1", 9234
 
 
-async def serve(problem: Callable[[], str], port: int = PORT) -> web.AppRunner:
+async def serve(problem: Callable[[], str], port: int) -> web.AppRunner:
     """Answer from now on; `problem` tells what is wrong, or nothing. The caller cleans the runner up."""
 
     async def answer(_request: web.Request) -> web.Response:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import structlog
 
-from seta_operator import app, logs, settings
+from seta_operator import app, health, logs, settings
 from seta_operator.store.connection import NoClusterError
 
 
@@ -15,6 +15,7 @@ def main() -> None:
     """Run until a signal comes; a setting that cannot be used ends it with one sentence and code 2."""
     parser = argparse.ArgumentParser(prog="seta-operator", description="Decides for the cluster what agents program.")
     parser.add_argument("--config-dir", type=Path, default=settings.DIRECTORY, help="default: %(default)s")
+    parser.add_argument("--health-port", type=int, default=health.PORT, help="default: %(default)s")
     arguments = parser.parse_args()
     try:
         found = settings.read(arguments.config_dir)
@@ -24,7 +25,7 @@ def main() -> None:
     log = structlog.get_logger()
     log.info("operator.starting", **found.model_dump(mode="json"))
     try:
-        asyncio.run(app.run(found))
+        asyncio.run(app.run(found, arguments.health_port))
     except NoClusterError as error:
         sys.exit(_fail(str(error)))
     log.info("operator.stopped")

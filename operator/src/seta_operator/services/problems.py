@@ -28,7 +28,8 @@ def condition(problems: Sequence[Problem], rules: int, before: Iterable[JSON], n
         told = "; ".join(problem.sentence for problem in problems[:SHOWN])
         more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         status, reason = "False", "NotEnforcedAsWritten"
-        message = f"{told}{more}. Remove or correct it; until then the rule allows nothing there (fails closed)."
+        meanwhile = "the rule allows nothing there (fails closed)" if rules else "nothing of it is enforced"
+        message = f"{told}{more}. Remove or correct it; until then {meanwhile}."
     else:
         status, reason = "True", "Compiled"
         message = f"{rules} rule{'' if rules == 1 else 's'} compiled"
