@@ -10,6 +10,7 @@ import os
 import pathlib
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -31,7 +32,7 @@ class Sandbox:
     def __init__(self) -> None:
         self.bpffs = pathlib.Path(tempfile.mkdtemp(prefix="dp-"))
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "datapath", self._enter)
-        self.run(lambda: None)
+        self.tid = self.run(threading.get_native_id)  # `ip link ... netns <tid>` moves a device here
 
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return self._thread.submit(function, *args, **kwargs).result()
