@@ -32,9 +32,9 @@ class PolicyEngine:
         self._tables = tables
         self._wake = wake
         self.index = policyindex.PolicyIndex(tables)
-        self._policies: set[str] = set()  # names of changed rows
-        self._sets: set[str] = set()
-        self._pods_changed = False
+        self._policies: set[str] = set(tables.policies.keys())  # names of changed rows
+        self._sets: set[str] = set(tables.selector_sets.keys())
+        self._pods_changed = True
         self._destinations: policy.Destinations = {}  # identity -> named ports of its pods
         self._results: dict[tuple[int, object], EndpointPolicy] = {}  # (identity, named ports) -> result, one pass
         tables.policies.subscribe(self._policy_changed, wake)

@@ -20,7 +20,7 @@ from seta_agent.tables import IPAddress, Node
 
 PROTOCOL = 83  # who made the route: `ip route` shows "proto 83"
 MAIN_TABLE = 254
-SCOPE_LINK, SCOPE_UNIVERSE = 253, 0
+SCOPE_LINK, SCOPE_ANY = 253, 255
 NUD_PERMANENT = 0x80
 IFF_UP, IFF_NOARP = 0x1, 0x80
 MISSING = {2, 3, 19, 99}  # ENOENT, ESRCH, ENODEV, EADDRNOTAVAIL: there is nothing to remove
@@ -82,7 +82,7 @@ class HostDevices:
         have = self._own_routes()
         for key, (destination, index) in have.items():
             if key not in want:
-                self._quietly("del", dst=destination, oif=index, proto=PROTOCOL, table=MAIN_TABLE)
+                self._remove_route(destination, oif=index)
         failed = []
         for key, route in want.items():
             if key not in have:
@@ -101,7 +101,7 @@ class HostDevices:
 
     def remove_routes(self, routes: Iterable[Route]) -> None:
         for route in routes:
-            self._quietly("del", dst=str(route.destination), proto=PROTOCOL, table=MAIN_TABLE)
+            self._remove_route(str(route.destination))
 
     def add_neighbour(self, neighbour: Neighbour) -> None:
         index = self.index(neighbour.device)
@@ -207,9 +207,10 @@ class HostDevices:
             found[key] = (destination, index)
         return found
 
-    def _quietly(self, command: str, **fields: Any) -> None:
+    def _remove_route(self, destination: str, **more: int) -> None:
+        fields = {"dst": destination, "proto": PROTOCOL, "table": MAIN_TABLE, "scope": SCOPE_ANY} | more
         try:
-            self._netlink.route(command, **fields)
+            self._netlink.route("del", **fields)
         except NetlinkError as error:
             if error.code not in MISSING:
-                raise ProgrammingError(f"the route to {fields['dst']} cannot be removed ({error})") from None
+                raise ProgrammingError(f"the route to {destination} cannot be removed ({error})") from None

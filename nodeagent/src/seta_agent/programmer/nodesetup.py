@@ -132,7 +132,7 @@ def _is_bpffs(path: pathlib.Path) -> bool:
         wanted = path.stat().st_dev
     except OSError:
         return False
-    for line in pathlib.Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
+    for line in pathlib.Path("/proc/thread-self/mountinfo").read_text(encoding="utf-8").splitlines():
         fields = line.split()
         major, minor = fields[2].split(":")
         if os.makedev(int(major), int(minor)) == wanted:
