@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from seta_agent.api import values
+from seta_agent.api import values, views
 
 Json = dict[str, Any]
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -124,7 +124,7 @@ def ipcache(keys: Array, entries: Array) -> list[Json]:
                 "flags": int(value["flags"]),
             }
         )
-    return sorted(found, key=lambda item: str(item["prefix"]))
+    return sorted(found, key=lambda item: views.by_address(str(item["prefix"])))
 
 
 def endpoints(keys: Array, entries: Array) -> list[Json]:
@@ -144,7 +144,7 @@ def endpoints(keys: Array, entries: Array) -> list[Json]:
                 "node_mac": values.mac(int(value["node_mac"])),
             }
         )
-    return sorted(found, key=lambda item: str(item["address"]))
+    return sorted(found, key=lambda item: views.by_address(str(item["address"])))
 
 
 CT_MAPS = (

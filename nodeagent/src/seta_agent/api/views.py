@@ -3,6 +3,7 @@
 The CLI prints these; people's scripts read them by `-o json`. Names are the field's where it has one.
 """
 
+import ipaddress
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -85,7 +86,13 @@ def ips(tables: Tables, node_name: str) -> list[Json]:
     found: dict[str, Json] = {}
     for entry in (*_node_ips(tables, node_name), *_pod_ips(tables), *_local_ips(tables)):
         found[entry["ip"]] = entry
-    return [found[ip] for ip in sorted(found)]
+    return [found[ip] for ip in sorted(found, key=by_address)]
+
+
+def by_address(prefix: str) -> tuple[int, int, int]:
+    """Sorts prefixes as numbers, IPv4 first."""
+    network = ipaddress.ip_network(prefix)
+    return network.version, int(network.network_address), network.prefixlen
 
 
 def _node_ips(tables: Tables, node_name: str) -> Iterable[Json]:

@@ -1,0 +1,155 @@
+"""The API's JSON in; the field's columns out, letter for letter."""
+
+import argparse
+import pathlib
+
+import pytest
+
+from seta_agent.cli import merge
+from seta_agent.cli.commands import COMMANDS
+
+XWING = ["k8s:class=xwing", "k8s:org=alliance"]
+ENDPOINTS = [
+    {
+        "id": 7,
+        "policy": {"ingress": "Enabled", "egress": "Disabled"},
+        "identity": {"id": 4711, "labels": XWING},
+        "ipv6": "",
+        "ipv4": "10.0.1.5",
+        "state": "ready",
+    },
+    {
+        "id": 12,
+        "policy": {"ingress": "Disabled", "egress": "Disabled"},
+        "identity": {"id": None, "labels": []},
+        "ipv6": "",
+        "ipv4": "10.0.1.6",
+        "state": "waiting-for-identity",
+    },
+]
+IPS = [
+    {"ip": "10.0.1.5/32", "identity": {"id": 4711, "labels": XWING}, "source": "local", "host": "", "encrypt_key": 0},
+    {
+        "ip": "192.168.10.102/32",
+        "identity": {"id": 6, "labels": ["reserved:remote-node"]},
+        "source": "custom-resource",
+        "host": "",
+        "encrypt_key": 0,
+    },
+    {
+        "ip": "10.0.2.9/32",
+        "identity": {"id": 9999, "labels": []},
+        "source": "custom-resource",
+        "host": "192.168.10.102",
+        "encrypt_key": 0,
+    },
+]
+SERVICES = [
+    {
+        "id": 17,
+        "frontend": "10.96.0.10:80/TCP",
+        "type": "ClusterIP",
+        "backends": [
+            {"backend": "10.0.1.5:8080/TCP", "state": "active"},
+            {"backend": "10.0.2.5:8080/TCP", "state": "terminating"},
+        ],
+    },
+    {"id": 18, "frontend": "10.96.0.11:53/UDP", "type": "ClusterIP", "backends": []},
+]
+SERVICE = {"address": "10.96.0.10", "port": 80, "protocol": "TCP", "scope": 0, "rev_nat": 17, "backend_id": 0}
+LB = {
+    "services": [
+        {**SERVICE, "slot": 0, "type": "ClusterIP, non-routable"},
+        {**SERVICE, "slot": 1, "backend_id": 3, "type": "ClusterIP"},
+        {**SERVICE, "slot": 2, "backend_id": 4, "type": "ClusterIP"},
+        {**SERVICE, "slot": 0, "scope": 1, "type": "ClusterIP, non-routable"},
+    ],
+    "backends": [{"id": 3, "address": "10.0.1.5", "port": 8080, "protocol": "TCP", "state": "active"}],
+    "reverse_nat": [{"id": 17, "address": "10.96.0.10", "port": 80}],
+}
+ENTRY = {"direction": "ingress", "proxy_port": 0, "auth_type": "disabled", "bytes": 196, "packets": 2, "cookie": 5}
+POLICY = [
+    {**ENTRY, "deny": True, "identity": 0, "labels": [], "port": "ANY", "prefix": 40},
+    {**ENTRY, "deny": False, "identity": 4711, "labels": XWING, "port": "80/TCP", "prefix": 64},
+]
+IPCACHE = [{"prefix": "10.0.2.0/24", "identity": 3, "key": 0, "tunnel_endpoint": "192.168.10.102", "flags": 0}]
+LOCAL = [
+    {"address": "10.0.1.1", "host": True},
+    {
+        "address": "10.0.1.5",
+        "host": False,
+        "id": 7,
+        "identity": 4711,
+        "flags": 0x30,
+        "ifindex": 9,
+        "mac": "0a:00:00:00:00:01",
+        "node_mac": "0a:00:00:00:00:02",
+    },
+]
+CT = [
+    {
+        "protocol": "TCP",
+        "direction": "OUT",
+        "source": "10.0.1.5:4242",
+        "destination": "10.0.2.5:80",
+        "expires": 21599,
+        "packets": 4,
+        "bytes": 240,
+        "tx_flags": 0x1A,
+        "rx_flags": 0x12,
+        "flags": 0,
+        "rev_nat": 17,
+        "source_identity": 4711,
+    }
+]
+MAPS = [{"name": "cilium_lxc", "entries": 2, "errors": 0, "cache": True}]
+CONTENT = [{"key": "17", "value": "10.96.0.10:80", "state": "sync", "error": ""}]
+CONFIG = [{"name": "routing-mode", "value": "native", "set": True}, {"name": "debug", "value": False, "set": False}]
+
+ANSWERS = {  # command -> what the API answers
+    "endpoint list": ENDPOINTS,
+    "identity list": [{"id": 2, "labels": ["reserved:world"]}, {"id": 4711, "labels": XWING}],
+    "ip list": IPS,
+    "ip list -n -v": IPS,
+    "service list": SERVICES,
+    "bpf lb list": LB,
+    "bpf lb list --frontends": LB,
+    "bpf lb list --backends": LB,
+    "bpf lb list --revnat": LB,
+    "bpf policy get 7": POLICY,
+    "bpf policy get 7 -n": POLICY,
+    "bpf policy get 8": [],
+    "bpf policy list -n": [{"endpoint": 7, "entries": POLICY[:1]}, {"endpoint": 8, "entries": []}],
+    "bpf ipcache list": IPCACHE,
+    "bpf endpoint list": LOCAL,
+    "bpf ct list": CT,
+    "map list": MAPS,
+    "map list --verbose": [{**MAPS[0], "content": CONTENT}, {"name": "empty", "content": []}],
+    "map get cilium_lb4_reverse_nat": CONTENT,
+    "config": CONFIG,
+    "config --all": CONFIG,
+}
+
+
+def golden() -> dict[str, str]:
+    """Command -> what it prints, from golden.txt."""
+    text = (pathlib.Path(__file__).parent / "golden.txt").read_text()
+    sections = (section.partition("\n") for section in text.removeprefix("$ seta ").split("\n$ seta "))
+    return {words: shown.rstrip("\n") for words, _, shown in sections}
+
+
+def arguments(words: str) -> argparse.Namespace:
+    from seta_agent.cli import main  # noqa: PLC0415 - the parser only
+
+    return main.parser().parse_args(words.split())
+
+
+@pytest.mark.parametrize("words", ANSWERS)
+def test_the_columns_are_the_fields(words):
+    args = arguments(words)
+    assert merge.text(args.command.show(ANSWERS[words], args)) == golden()[words]
+
+
+def test_every_command_has_a_golden_text_here_or_a_test_of_its_own():
+    shown = {" ".join(words.split()[: len(command.words.split())]) for words in ANSWERS for command in COMMANDS}
+    assert {command.words for command in COMMANDS} - shown == {"status", "endpoint get", "identity get", "policy get"}
