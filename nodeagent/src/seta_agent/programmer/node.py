@@ -168,7 +168,7 @@ class NodeProgrammer:
         """At start, and when the node's own addresses change: all stages then look at everything again."""
         host = self._need_host()
         await self._in_netlink_thread(lambda: self._setup.devices(host, own))
-        lost = self._setup.load(own)
+        lost = await asyncio.to_thread(self._setup.load, own)  # the watches go on listing meanwhile
         self._own = own
         self._services.restore(self._setup.maps)
         for stage in (self._services, self._identities, self._endpoints):
