@@ -89,6 +89,10 @@ def test_the_operator_has_no_capability_and_is_not_root(documents):
     assert context["runAsNonRoot"] is True
 
 
+def test_the_agent_has_the_two_capabilities_that_it_needs(documents):
+    assert container(documents, "DaemonSet")["securityContext"]["capabilities"]["add"] == ["NET_ADMIN", "SYS_ADMIN"]
+
+
 def test_no_role_has_a_wildcard(documents):
     for role in of_kind(documents, "ClusterRole", "Role"):
         for rule in role["rules"]:
