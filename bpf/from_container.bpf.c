@@ -48,9 +48,8 @@ INLINE int forward(struct pkt *p)
 SEC("tc")
 int from_container(struct __sk_buff *skb)
 {
-	struct pkt p;
+	struct pkt p = { .skb = skb, .dir = DIR_EGRESS, .observation = OBSERVED_FROM_ENDPOINT };
 
-	pkt_init(&p, skb, DIR_EGRESS, OBSERVED_FROM_ENDPOINT);
 	return leave(&p, forward(&p));
 }
 

@@ -65,27 +65,34 @@ INLINE int receive_direct(struct pkt *p)
 	return receive(p);
 }
 
+/* rc: what parse_l3() said. */
+INLINE int for_pod_or_elsewhere(struct pkt *p, int rc)
+{
+	if (!endpoint_is_pod(endpoint_find(&p->t.daddr, FAMILY_V4)))
+		return TC_ACT_OK;
+	return leave(p, rc < 0 ? rc : receive_direct(p));
+}
+
+INLINE int for_node(struct pkt *p, int rc)
+{
+	if (rc < 0 || !cfg.masquerade || parse_l4(p) < 0)
+		return TC_ACT_OK;
+	rc = restore(p);
+	if (!rc)
+		return TC_ACT_OK;
+	return leave(p, rc < 0 ? rc : receive(p));
+}
+
 SEC("tc")
 int from_netdev(struct __sk_buff *skb)
 {
-	struct pkt p;
+	struct pkt p = { .skb = skb, .dir = DIR_INGRESS, .observation = OBSERVED_FROM_NETWORK };
 	int rc;
 
-	pkt_init(&p, skb, DIR_INGRESS, OBSERVED_FROM_NETWORK);
 	if (parse_l2(&p) < 0 || p.ethertype != ETH_P_IP)
 		return TC_ACT_OK;
 	rc = parse_l3(&p);
-	if (p.t.daddr.v4 != cfg.node_ip.v4) {
-		if (!endpoint_is_pod(endpoint_find(&p.t.daddr, FAMILY_V4)))
-			return TC_ACT_OK;
-		return leave(&p, rc < 0 ? rc : receive_direct(&p));
-	}
-	if (rc < 0 || !cfg.masquerade || parse_l4(&p) < 0)
-		return TC_ACT_OK;
-	rc = restore(&p);
-	if (!rc)
-		return TC_ACT_OK;
-	return leave(&p, rc < 0 ? rc : receive(&p));
+	return p.t.daddr.v4 == cfg.node_ip.v4 ? for_node(&p, rc) : for_pod_or_elsewhere(&p, rc);
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -59,9 +59,8 @@ INLINE int receive(struct pkt *p)
 SEC("tc")
 int from_overlay(struct __sk_buff *skb)
 {
-	struct pkt p;
+	struct pkt p = { .skb = skb, .dir = DIR_INGRESS, .observation = OBSERVED_FROM_OVERLAY };
 
-	pkt_init(&p, skb, DIR_INGRESS, OBSERVED_FROM_OVERLAY);
 	return leave(&p, receive(&p));
 }
 

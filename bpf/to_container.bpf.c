@@ -61,9 +61,8 @@ INLINE int admit(struct pkt *p)
 SEC("tc")
 int to_container(struct __sk_buff *skb)
 {
-	struct pkt p;
+	struct pkt p = { .skb = skb, .dir = DIR_INGRESS, .observation = OBSERVED_FROM_STACK };
 
-	pkt_init(&p, skb, DIR_INGRESS, OBSERVED_FROM_STACK);
 	return leave(&p, admit(&p));
 }
 

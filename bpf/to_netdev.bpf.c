@@ -61,9 +61,8 @@ INLINE int send(struct pkt *p)
 SEC("tc")
 int to_netdev(struct __sk_buff *skb)
 {
-	struct pkt p;
+	struct pkt p = { .skb = skb, .dir = DIR_EGRESS, .observation = OBSERVED_FROM_STACK };
 
-	pkt_init(&p, skb, DIR_EGRESS, OBSERVED_FROM_STACK);
 	if (parse_l2(&p) < 0 || p.ethertype != ETH_P_IP || parse_l3(&p) < 0)
 		return TC_ACT_OK;
 	return needs_masquerade(&p) ? leave(&p, send(&p)) : TC_ACT_OK;

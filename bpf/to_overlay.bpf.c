@@ -57,13 +57,12 @@ INLINE int send(struct pkt *p)
 SEC("tc")
 int to_overlay(struct __sk_buff *skb)
 {
-	struct pkt p;
+	struct pkt p = { .skb = skb, .dir = DIR_EGRESS, .observation = OBSERVED_FROM_HOST };
 
 	if (skb->mark == MARK_TUNNEL_KEY_SET) {
 		skb->mark = 0;
 		return TC_ACT_OK;
 	}
-	pkt_init(&p, skb, DIR_EGRESS, OBSERVED_FROM_HOST);
 	return leave(&p, send(&p));
 }
 

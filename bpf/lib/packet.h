@@ -69,28 +69,7 @@ struct pkt {
 	__u8 is_new;				/* gate(): any gate saw a new connection */
 	__u8 match;				/* policy: enum policy_match */
 	__u8 observation;			/* delivery: enum observation_point */
-} __attribute__((aligned(8)));
-
-/* All fields zero, and the verifier not told so: it follows each path through the
- * program anew for every combination of fields it knows to be zero (104,000
- * instructions for from_container instead of some thousands).
- */
-INLINE void pkt_init(struct pkt *p, struct __sk_buff *skb, __u8 dir, __u8 observation)
-{
-	__u64 *words = (__u64 *)p;
-	__u64 zero = bpf_get_prandom_u32();
-	__u32 i;
-
-	asm volatile("%0 ^= %0" : "+r"(zero));
-#pragma unroll
-	for (i = 0; i < sizeof(*p) / sizeof(*words); i++)
-		words[i] = zero;
-	p->skb = skb;
-	p->src_ep = NULL;
-	p->dst_ep = NULL;
-	p->dir = dir;
-	p->observation = observation;
-}
+};
 
 /* Stages end with `return DROP(p, DROP_...)`; each file names itself once. */
 #define DROP(p, reason) ({ (p)->line = __LINE__; (p)->file = THIS_FILE; -(int)(reason); })
