@@ -150,6 +150,8 @@ def test_a_failed_build_shows_its_end_and_where_the_rest_is(tmp_path, monkeypatc
     program.parent.mkdir()
     program.write_text("#!/bin/sh\necho no such package\nexit 1\n")
     program.chmod(0o755)
+    (tmp_path / "bin/unshare").write_text('#!/bin/sh\nshift 3\nexec "$@"\n')  # it takes root
+    (tmp_path / "bin/unshare").chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent), prepend=":")
     buildah = Buildah(tmp_path / "store", tmp_path / "build.log")
     with pytest.raises(PlaygroundError, match=r"build\.log[^$]*no such package"):

@@ -42,7 +42,16 @@ class Buildah:
         if program is None:
             raise PlaygroundError("images are built with buildah: apt-get install buildah")
         driver = "vfs" if _on_overlay(self.store) else "overlay"
-        return [program, "--storage-driver", driver, "--root", self.store / driver, "--runroot", self.store / "run"]
+        store: list[str | Path] = [
+            "--storage-driver",
+            driver,
+            "--root",
+            self.store / driver,
+            "--runroot",
+            self.store / "run",
+        ]
+        # It leaves mounts of its layers behind; in a mount namespace of its own they end with it.
+        return ["unshare", "--mount", "--propagation", "private", program, *store]
 
     def _ask(self, *arguments: str) -> bool:
         done = subprocess.run([*self._command(), *arguments], capture_output=True, check=False)
