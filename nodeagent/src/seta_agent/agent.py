@@ -83,7 +83,9 @@ class Agent:
 
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(health.HealthServer(self._readiness.sentence).run())
+            probed = health.HealthServer(self._readiness.sentence)
+            await probed.open()
+            tasks.create_task(probed.run())
             await self._start_datapath(tasks)
             self._start_followers(tasks)
             await self._readiness.wait()

@@ -19,11 +19,17 @@ class HealthServer:
         self._state = state
         self._port = port
 
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        """Raises OSError where the port is taken."""
+        self._server = await asyncio.start_server(self._answer, ADDRESS, self._port)
+
     async def run(self) -> None:
-        """Serves until cancelled. Raises OSError where the port is taken."""
-        server = await asyncio.start_server(self._answer, ADDRESS, self._port)
-        async with server:
-            await server.serve_forever()
+        """Serves until cancelled."""
+        assert self._server is not None, "open() comes first"  # noqa: S101
+        async with self._server:
+            await self._server.serve_forever()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):

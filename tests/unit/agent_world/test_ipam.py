@@ -2,7 +2,7 @@
 
 import ipaddress
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seta_agent.cni import ipam
@@ -35,6 +35,7 @@ def test_a_second_cidr_is_used_when_the_first_is_full():
     assert ipam.next_address([CIDR, more], {ip(last) for last in range(2, 7)}, ip(6)) == more[2]
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(2, 6)), st.integers(0, 7))
 def test_an_address_is_free_in_the_cidr_and_found_whenever_there_is_one(used, last):
     found = ipam.next_address([CIDR], {ip(one) for one in used}, ip(last))

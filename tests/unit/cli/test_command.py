@@ -202,7 +202,7 @@ def test_a_node_that_does_not_answer_does_not_hide_the_others(outside):
     shown = outside("map", "list")
     assert shown.returncode == 1
     assert shown.stderr == "seta: k8s-w2: the agent does not answer\n"
-    assert shown.stdout.startswith("NODE     Name")
+    assert shown.stdout.startswith("NODE   Name")
 
 
 def test_monitor_from_outside_says_which_node(outside):

@@ -1,6 +1,6 @@
 """Rows in, aligned text out: as Go's tabwriter with minimum width 5 and padding 3."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seta_agent.cli import table
@@ -42,6 +42,7 @@ def test_a_node_column_stands_beside_the_first_row_of_each_entry():
 cells = st.text(st.characters(codec="ascii", exclude_categories=("Cc",)), max_size=8)
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(cells, min_size=3, max_size=3), min_size=1, max_size=6))
 def test_every_cell_of_a_column_begins_at_the_same_place(rows):
     start = max(5, *(len(row[0]) + 3 for row in rows))
