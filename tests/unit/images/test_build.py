@@ -67,7 +67,7 @@ def buildah(monkeypatch, tmp_path):
 
 @pytest.fixture
 def ensure(monkeypatch, tmp_path, image, buildah):
-    monkeypatch.setattr(catalogue, "bundles", lambda _programs: (Bundle("own", (image,)),))
+    monkeypatch.setattr(catalogue, "bundles", lambda _programs, **_: (Bundle("own", (image,)),))
 
     def call(**told):
         given = {"registry_reachable": False, "programs": tmp_path, **told}
@@ -113,7 +113,7 @@ def test_without_a_registry_the_base_is_made_first(ensure, buildah, monkeypatch)
 
 def test_what_a_registry_does_not_have_is_built(ensure, buildah, image, monkeypatch):
     public = dataclasses.replace(image, public=True)
-    monkeypatch.setattr(catalogue, "bundles", lambda _programs: (Bundle("own", (public,)),))
+    monkeypatch.setattr(catalogue, "bundles", lambda _programs, **_: (Bundle("own", (public,)),))
     ensure(registry_reachable=True)
     assert buildah.built == ["example/one:1"]
 
@@ -121,7 +121,7 @@ def test_what_a_registry_does_not_have_is_built(ensure, buildah, image, monkeypa
 def test_what_a_registry_has_is_not_built(ensure, buildah, image, monkeypatch):
     monkeypatch.setattr(buildah, "pull", lambda _name: True)
     public = dataclasses.replace(image, public=True)
-    monkeypatch.setattr(catalogue, "bundles", lambda _programs: (Bundle("own", (public,)),))
+    monkeypatch.setattr(catalogue, "bundles", lambda _programs, **_: (Bundle("own", (public,)),))
     ensure(registry_reachable=True)
     assert buildah.built == []
 
