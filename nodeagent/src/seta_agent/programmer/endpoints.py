@@ -90,7 +90,9 @@ class EndpointStage:
             return
         concerned = self.engine.concerned()
         self._dirty |= {row.id for row in self._tables.endpoints if row.identity in concerned}
-        dirty, self._dirty = self._dirty, set()
+        # What went while others were removed keeps its mark: the change that took it also woke the next pass.
+        dirty = {number for number in self._dirty if self._wanted(number)}
+        self._dirty -= dirty
         rows = [row for number in sorted(dirty) if (row := self._wanted(number))]
         ready = [row for row in rows if await self._prepare(row, setup, own, netlink)]
         self._write_lxc(ready, setup.maps)
