@@ -5,6 +5,7 @@ check. Bodies stay plain dicts, decoded by orjson: at ten thousand services a mo
 tens of megabytes, and the watch keeps only a few fields of each.
 """
 
+import socket
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -14,9 +15,16 @@ import orjson
 from seta_agent.kube_access import Access
 
 PAGE = 500  # objects per list request: bounds the memory of one answer
-WATCH_SECONDS = 540  # the server ends a watch after this long; one connection per subject is then never for ever
+WATCH_SECONDS = 300  # the server ends a watch after this long
 CONNECTED = "CONNECTED"  # our own event type: the watch stands, though nothing has happened yet
-SILENCE_SECONDS = 120.0  # bookmarks come once a minute: a watch that says less is dead
+SILENCE_SECONDS = WATCH_SECONDS + 30.0  # a quiet subject says nothing until its watch's end: bookmarks may be rare
+KEEPALIVE = (  # a server that vanished without a word is noticed within half a minute, by the kernel
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000),
+)
 Object = dict[str, Any]
 
 
@@ -127,11 +135,19 @@ class KubeClient:
         """The session is made with the first request: it wants a running loop."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=self._access.tls or True, limit=32),
+                connector=aiohttp.TCPConnector(ssl=self._access.tls or True, limit=32, socket_factory=_socket),
                 timeout=aiohttp.ClientTimeout(total=30, sock_connect=10),
                 headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "seta-agent"},
             )
         return self._session
+
+
+def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    for level, option, value in KEEPALIVE:
+        made.setsockopt(level, option, value)
+    return made
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
