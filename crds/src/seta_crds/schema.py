@@ -22,9 +22,8 @@ _KEPT = {
     "maxItems",
     "required",
     "nullable",
-    "default",
 }
-_DROPPED = {"title", "$defs"}
+_DROPPED = {"title", "$defs", "default"}  # a default would make the API server rewrite users' objects
 
 
 class SchemaError(Exception):
@@ -42,8 +41,8 @@ def _node(node: JSON, defs: JSON, path: str) -> JSON:
         node = {key: value for key, value in node.items() if key != "anyOf"}
     result: JSON = {}
     for key, value in node.items():
-        if key in _DROPPED or (key == "default" and value in (None, "", {})):
-            continue  # a default would make the API server rewrite users' objects
+        if key in _DROPPED:
+            continue
         if key in _KEPT or key.startswith("x-kubernetes-"):
             result[key] = value
         elif key == "const":

@@ -62,8 +62,10 @@ class Policy(Subject[Change]):
         for number, label_set in wanted.given(self._cluster):
             if self._identities.labels(number) is None and not self._identities.restore(number, label_set):
                 log.warning("identity.odd", identity=number)
+        for key in self._cluster.pods.known():
+            self._pods[key[0]].add(key)
         for kind in (names.POD, *POLICIES, *WRITTEN):
-            for key in sorted(self._cluster.tables[kind].keys()):
+            for key in self._cluster.tables[kind].known():
                 self.mark((kind, key))
         for number in self._identities.numbers():
             self.mark((names.IDENTITY, ("", str(number))))

@@ -29,12 +29,12 @@ class Slices(Subject[Key]):
     def start(self) -> None:
         """Claim the slices that are written, then look at everything."""
         written = self._cluster.owned(names.CILIUM_ENDPOINT_SLICE)
-        living = self._cluster.endpoints.keys()
+        living = self._cluster.endpoints.known()
         for (_, name), held in sorted(written.items()):
             namespace = held.content.get("namespace", "")
             listed = {(namespace, item["name"]) for item in held.content.get("endpoints", [])}
             self._slicing.claim(name, namespace, listed & living)
-        for key in living | written.keys():
+        for key in living | written.known():
             self.mark(key)
 
     async def apply(self, keys: set[Key]) -> set[Key]:

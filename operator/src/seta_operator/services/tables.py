@@ -45,7 +45,9 @@ class Tables(Subject[Key]):
                     frontend = (front["address"], front["port"], port["protocol"])
                     if frontend in living:
                         self._numbers.claim(frontend, front["id"])
-        for key in self._cluster.services.keys() | written.keys():
+        for slice_key, piece in self._cluster.endpoint_slices.items():
+            self._slice_changed(slice_key, None, piece)
+        for key in self._cluster.services.known() | written.known():
             self.mark(key)
 
     async def apply(self, keys: set[Key]) -> set[Key]:

@@ -33,6 +33,6 @@ async def once(api: Api, cluster: Cluster) -> None:
         except errors.ApiError as error:
             log.info("sweep.failed", kind=kind.kind, error=str(error))
             continue
-        for key in table.keys() - listed:
+        for key in table.known() - listed:
             log.info("sweep.gone", kind=kind.kind, namespace=key[0], name=key[1])
             cluster.gone(kind, key, version)

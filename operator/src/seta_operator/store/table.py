@@ -54,7 +54,7 @@ class Table(Generic[T]):
         """All of them; a snapshot, so that the caller may await in between."""
         return iter([(key, item.value) for key, item in self._items.items()])
 
-    def keys(self) -> set[Key]:
+    def known(self) -> set[Key]:
         """The keys of all of them."""
         return set(self._items)
 
