@@ -6,10 +6,14 @@ They are what nothing escapes: whatever a cluster started, and whatever that sta
 Works on version 1, hybrid and version 2. Used by node_init.py, outsiders.py and cleanup.py.
 """
 
+import contextlib
 import os
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from seta_playground import processes as records
 
 MOUNTS = Path("/proc/self/mounts")
 LEAF = "system"  # version 2 allows processes only in leaves; a node's own live in this one
@@ -57,6 +61,14 @@ def join(group: str, pid: int = 0) -> None:
         path = hierarchy.root / group
         _create(hierarchy, path)
         (path / "cgroup.procs").write_text(str(pid))
+
+
+def make(group: str) -> None:
+    """Make a group, with its leaf, that nothing runs in yet."""
+    for hierarchy in hierarchies():
+        _create(hierarchy, hierarchy.root / group)
+    for file in leaves(group):
+        file.parent.mkdir(exist_ok=True)
 
 
 def leaves(group: str) -> list[Path]:
@@ -114,17 +126,21 @@ def processes(cluster: str) -> set[int]:
 
 
 def kill(cluster: str) -> bool:
-    """Kill every process of a cluster; False where some survive (in the kernel, uninterruptible)."""
+    """Kill every process of a cluster; False where some survive (in the kernel, uninterruptible).
+
+    A dying process leaves its group before it lets go of its namespaces, so the processes are waited for too.
+    """
     deadline = time.monotonic() + KILL_TIMEOUT
-    while remaining := processes(cluster):
+    dying: set[records.Record] = set()
+    while (remaining := processes(cluster)) or dying:
+        dying |= {record for pid in remaining if (record := records.record(pid))}
         for pid in remaining:
-            try:
-                os.kill(pid, 9)
-            except ProcessLookupError:
-                continue
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.05)
+        time.sleep(0.02)
+        dying = {record for record in dying if records.alive(record)}
     return True
 
 

@@ -23,8 +23,9 @@ from seta_playground.progress import Progress
 ROOT = "/var/lib/containerd"
 SOCKET = "/run/containerd/containerd.sock"
 CONFIG = "/etc/containerd/config.toml"
-DATABASES = ("*.db",)  # copied, not linked
+DATABASES = "*/*.db"  # copied, not linked
 START_TIMEOUT = 20.0  # seconds
+TEMPLATES_KEPT = 6
 LIFELINE = ("setpriv", "--pdeathsig", "KILL", "--")  # what it runs dies with this process, however that ends
 
 CRI = 'plugins."io.containerd.grpc.v1.cri"'
@@ -68,15 +69,31 @@ def import_command(tar: str) -> list[str]:
 
 
 def template(cache: Path, images: Sequence[Path], progress: Progress) -> Path:
-    """A containerd root with these images in it, made where the cache has none yet."""
-    root = cache / "images-imported" / _key(images)
-    if not root.is_dir():
-        with locks.held(cache / "images.lock", progress, "waiting for another import of images"):
+    """A containerd root with the images of these archives, made where the cache has none yet.
+
+    One archive is added to a copy of the template of those before it, so what changes most should come last.
+    """
+    roots = cache / "images-imported"
+    with locks.held(roots / "lock", progress, "waiting for another import of images"):
+        before: Path | None = None
+        for count, image in enumerate(images, 1):
+            root = roots / _key(images[:count])
             if not root.is_dir():
-                with progress.step(f"importing {len(images)} images"):
-                    _make_template(root, images, progress)
-    os.utime(root)
-    return root
+                with progress.step(f"importing {image.name}"):
+                    _make_template(root, before, image)
+            os.utime(root)
+            before = root
+        if before is None:
+            raise PlaygroundError("there are no images to import")
+        _forget_old(roots)
+        return before
+
+
+def _forget_old(roots: Path) -> None:
+    """Nodes of running clusters have links of their own to what is removed here."""
+    templates = sorted((path for path in roots.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+    for old in templates[:-TEMPLATES_KEPT]:
+        shutil.rmtree(old)
 
 
 def copy_template(template_root: Path, into: Path) -> None:
@@ -84,28 +101,25 @@ def copy_template(template_root: Path, into: Path) -> None:
     shutil.rmtree(into, ignore_errors=True)
     into.parent.mkdir(parents=True, exist_ok=True)
     subprocess.run(["cp", "--archive", "--link", template_root, into], check=True, capture_output=True)
-    for pattern in DATABASES:
-        for linked in into.rglob(pattern):
-            if linked.parent.parent == into:
-                own = linked.with_suffix(".own")
-                shutil.copy2(linked, own)
-                own.replace(linked)
+    for linked in into.glob(DATABASES):
+        own = linked.with_suffix(".own")
+        shutil.copy2(linked, own)
+        own.replace(linked)
 
 
 def _key(images: Sequence[Path]) -> str:
     digest = hashlib.sha256()
-    for image in sorted(images):
-        status = image.stat()
-        digest.update(f"{image}:{status.st_size}:{status.st_mtime_ns}\n".encode())
+    for image in images:
+        digest.update(f"{image.name}:{image.stat().st_size}\n".encode())  # names change with the content
     return digest.hexdigest()[:12]
 
 
-def _make_template(root: Path, images: Sequence[Path], progress: Progress) -> None:
+def _make_template(root: Path, before: Path | None, image: Path) -> None:
     """Run a containerd of its own, in a mount namespace of its own, just for the import."""
-    root.parent.mkdir(parents=True, exist_ok=True)
-    for killed in root.parent.glob(".importing-*"):
-        shutil.rmtree(killed)
-    unfinished = Path(tempfile.mkdtemp(dir=root.parent, prefix=".importing-"))
+    unfinished = root.parent / "unfinished"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    if before:
+        copy_template(before, unfinished)
     with tempfile.TemporaryDirectory(prefix="seta-playground-") as state:
         file = Path(state) / "config.toml"
         file.write_text(config(str(unfinished), state, cri=False))
@@ -113,12 +127,9 @@ def _make_template(root: Path, images: Sequence[Path], progress: Progress) -> No
         with (Path(state) / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as daemon:
             try:
                 _wait_for(Path(state) / "containerd.sock", daemon, Path(state) / "log")
-                for done, image in enumerate(images):
-                    progress.note(f"image {done + 1} of {len(images)}: {image.name}")
-                    _import(image, state)
+                _import(image, state)
             finally:
                 daemon.terminate()
-    unfinished.chmod(0o755)
     unfinished.rename(root)
 
 

@@ -3,7 +3,6 @@
 Everything has a key made of what goes into it, so a second call looks and returns.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,15 +17,12 @@ class Installed:
     images: Path  # a containerd root with every image in it
 
 
-def ensure(progress: Progress, ready_binaries: str | None = None) -> Installed:
-    """Install what is missing and say where it is."""
+def ensure(progress: Progress, ready_binaries: str | None = None, *, seta: bool = True) -> Installed:
+    """Install what is missing and say where it is; without `seta`, what a cluster on the plain network needs."""
     cache = paths.cache_dir()
     user_directory = binaries.user_directory(ready_binaries)
     packages.ensure(progress)
     programs = binaries.ensure(cache, progress, user_directory)
-    return Installed(programs, containerd.template(cache, _images(cache, programs, progress), progress))
-
-
-def _images(cache: Path, programs: binaries.Binaries, progress: Progress) -> Sequence[Path]:
-    reachable = registry.reachable()
-    return build.ensure(cache, progress, registry_reachable=reachable, programs=programs.path("coredns").parent)
+    coredns = programs.path("coredns").parent
+    images = build.ensure(cache, progress, registry_reachable=registry.reachable(), programs=coredns, own=seta)
+    return Installed(programs, containerd.template(cache, images, progress))

@@ -11,7 +11,7 @@ from pathlib import Path
 from seta_playground import cgroups, plan, state
 from seta_playground.errors import PlaygroundError
 
-JOIN = 'for group in $1; do echo $$ >"$group"; done; shift; exec "$@"'
+JOIN = 'for group in $1; do echo $$ >"$group" || exit 1; done; shift; exec "$@"'
 
 
 def command(cluster: state.Cluster, place: str, argv: list[str]) -> list[str]:

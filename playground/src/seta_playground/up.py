@@ -51,7 +51,7 @@ def up(name: str, settings: state.Settings, progress: Progress, ready_binaries: 
         if cleanup.left_over(name):
             with progress.step(f"removing what an earlier cluster {name} left"):
                 cleanup.remove(name)
-        installed = install.ensure(progress, ready_binaries)
+        installed = install.ensure(progress, ready_binaries, seta=settings.network == "seta")
         kind = network.of(settings, installed.programs)
         kind.check()
         own = processes.record(os.getpid())
@@ -86,6 +86,7 @@ def _bring_up(
 ) -> state.Cluster:
     cluster.logs.mkdir(mode=0o700)
     with progress.step(f"LAN {plan.LAN} with {len(cluster.plan.nodes)} nodes, router and world"):
+        cgroups.make(cgroups.of_place(cluster.name, plan.WORLD))
         lan.create(cluster.plan)
         kind.connect(cluster.plan)
     with progress.step("certificates"):

@@ -17,8 +17,10 @@ from seta_playground.progress import Progress
 PIP_OFFLINE = "[global]\nno-index = true\nfind-links = /mnt\n"
 
 
-def ensure(cache_dir: Path, report: Progress, *, registry_reachable: bool, programs: Path) -> list[Path]:
-    """The tars to import on every node, one per bundle.
+def ensure(
+    cache_dir: Path, report: Progress, *, registry_reachable: bool, programs: Path, own: bool = True
+) -> list[Path]:
+    """The tars to import on every node, one per bundle, what changes least first; without `own`, none of Seta's.
 
     `programs` is the directory that has the `coredns` binary. PlaygroundError where a build fails.
     """
@@ -26,7 +28,7 @@ def ensure(cache_dir: Path, report: Progress, *, registry_reachable: bool, progr
     with locks.held(cache / "lock", report, "waiting for another build of the images"):
         return [
             _bundle(cache, wanted, report, registry_reachable=registry_reachable)
-            for wanted in catalogue.bundles(programs)
+            for wanted in catalogue.bundles(programs, own=own)
         ]
 
 

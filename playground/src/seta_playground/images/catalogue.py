@@ -38,12 +38,13 @@ class Bundle:
     images: tuple[Image, ...]
 
 
-def bundles(programs: Path) -> tuple[Bundle, ...]:
+def bundles(programs: Path, *, own: bool = True) -> tuple[Bundle, ...]:
     """Everything that a cluster needs. `programs` is the directory of the CoreDNS binary.
 
     Two, so that a change of ours does not touch what never changes.
     """
-    return Bundle("apps", applications(programs)), Bundle("seta", tuple(_own(part) for part in PACKAGES))
+    seta = (Bundle("seta", tuple(_own(part) for part in PACKAGES)),) if own else ()
+    return Bundle("apps", applications(programs)), *seta
 
 
 def applications(programs: Path) -> tuple[Image, ...]:
