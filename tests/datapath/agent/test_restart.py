@@ -10,6 +10,7 @@ import pytest
 from seta_agent.bpf.elf import Elf
 from seta_agent.bpf.maps import Map
 from seta_agent.programmer.errors import ProgrammingError
+from seta_agent.settings import Settings
 from tests.datapath.agent.conftest import on_a_node
 from tests.datapath.agent.test_programmer import (
     WEB,
@@ -69,8 +70,8 @@ class Stream:
         return True
 
 
-async def populated(lab):
-    await lab.start()
+async def populated(lab, **settings):
+    await lab.start(**settings)
     client, stranger, server = await lab.add_pod(5, 300), await lab.add_pod(6, 301), await lab.add_pod(7, 400)
     set_selector(lab, "ss-subject", 400)
     set_selector(lab, "ss-client", 300)
@@ -80,9 +81,10 @@ async def populated(lab):
     return client, stranger, server
 
 
+@pytest.mark.parametrize("mode", ["tunnel", "native"])
 @on_a_node
-async def test_a_restart_changes_no_packets_fate(lab):
-    client, stranger, server = await populated(lab)
+async def test_a_restart_changes_no_packets_fate(lab, mode):
+    client, stranger, server = await populated(lab, routing_mode=mode)
     before, first_links = {name: contents(lab.agent, name) for name in FILLED}, links(lab)
     with Stream(client, server, stranger) as stream:
         for _ in range(3):
@@ -158,6 +160,49 @@ def stray(lab, name):
 
 
 @on_a_node
+async def test_what_strangers_change_is_corrected_while_running(lab):
+    client, stranger, server = await populated(lab)
+    before = {name: contents(lab.agent, name) for name in FILLED}
+    stray(lab, "cilium_lb4_services_v2")
+    stray(lab, "cilium_ipcache_v2")
+    empty(lab, "cilium_policy_v2_00007")
+    empty(lab, "cilium_lxc")
+    ip("route", "del", "10.1.1.7")
+    for path in lab.settings.links_dir.iterdir():
+        path.unlink()
+    lab.agent.recheck()
+    await lab.applied()
+    assert masked({name: contents(lab.agent, name) for name in FILLED}, lab) == masked(before, lab)
+    assert "10.1.1.7 dev lxc" in ip("route")
+    assert {"ens5_to_netdev", f"{server.endpoint.ifname}_to_container", "cgroup_sock4_connect"} <= links(lab).keys()
+    assert await lab.reaches(client, server)
+    assert not await lab.reaches(stranger, server)
+
+
+@on_a_node
+async def test_a_native_device_made_anew_gets_its_links(lab):
+    await populated(lab)
+    before = links(lab)
+    for command in (
+        "link del ens5",
+        "link add ens5 type veth peer name ens5-lan",
+        "addr add 192.168.50.1/24 dev ens5",
+        "link set ens5 up",
+    ):
+        ip(*command.split())
+    lab.agent.recheck()
+    await lab.applied()
+    assert links(lab)["ens5_from_netdev"][0] != before["ens5_from_netdev"][0]
+    assert lab.agent.status()["failure"] == ""
+
+
+def empty(lab, name):
+    opened = lab.agent.maps().open(name)
+    opened.delete(opened.dump()[0])
+    opened.close()
+
+
+@on_a_node
 async def test_backends_keep_their_ids(lab):
     await populated(lab)
     before = contents(lab.agent, "cilium_lb4_backends_v3")
@@ -215,8 +260,12 @@ async def test_an_object_that_does_not_load_gives_one_sentence(lab, damage, tmp_
     broken.unlink()
     if damage != "missing":
         broken.write_bytes(raw if damage == "verifier" else raw[:200])
+    await lab.start()
+    before = lab.agent.maps().open("cilium_ct4_global").info
     with pytest.raises(ProgrammingError, match=r"to_container\.bpf\.o") as caught:
-        await lab.start(objects=tmp_path)
+        await lab.start(objects=tmp_path, bpf_ct_global_tcp_max=1000)
+    await lab.start(objects=Settings().objects, bpf_ct_global_tcp_max=before.max_entries)
+    assert lab.agent.maps().open("cilium_ct4_global").info.id == before.id
     assert "\n" not in str(caught.value)
 
 
@@ -236,3 +285,12 @@ async def test_a_node_without_a_pod_cidr_asks_for_the_operator(lab):
 async def test_a_cgroup_that_is_none_is_named(lab, tmp_path):
     with pytest.raises(ProgrammingError, match=r"is no cgroup2: correct Helm value cgroup\.hostRoot"):
         await lab.start(cgroup_root=str(tmp_path))
+
+
+@on_a_node
+async def test_socket_load_balancing_can_be_switched_off(lab):
+    await populated(lab)
+    assert "cgroup_sock4_connect" in links(lab)
+    await lab.start(bpf_lb_sock=False)
+    assert not any(name.startswith("cgroup_") for name in links(lab))
+    assert len(contents(lab.agent, "cilium_lb4_services_v2")) == 3

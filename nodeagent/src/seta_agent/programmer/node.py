@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import structlog
+from pyroute2.netlink.exceptions import NetlinkError
 
 from seta_agent.bpf.errors import BpfError
 from seta_agent.bpf.maps import Array
@@ -51,6 +52,7 @@ class NodeProgrammer:
         self._host: HostDevices | None = None  # used in the netlink thread only
         self._own: Node | None = None  # the node's row that the kernel is set up for
         self._routes_dirty = True
+        self._devices_dirty = False
         self._applied = asyncio.Condition()
         self._failure = ""  # why the last pass did not get through, "" if it did
         self._synced = False
@@ -218,8 +220,15 @@ class NodeProgrammer:
     async def _apply_node(self) -> None:
         """The node's own row, and the routes."""
         own = self._tables.nodes.get(self._settings.node_name) or self._need_own()
-        if _addresses(own) != _addresses(self._need_own()):
-            log.info("node_addresses_changed", router=[str(ip) for ip in own.router_ips])
+        host = self._need_host()
+        if self._devices_dirty:
+            native = await self._in_netlink_thread(lambda: host.native(own))
+            self._devices_dirty = False
+            changed = native != self._setup.native
+        else:
+            changed = _addresses(own) != _addresses(self._need_own())
+        if changed:
+            log.info("node_changed", addresses=[str(ip) for ip in own.internal_ips + own.router_ips])
             await self._set_up(own)
         if not (self._routes_dirty and self._tables.nodes.synced and self._tables.endpoints.synced):
             return
@@ -227,7 +236,6 @@ class NodeProgrammer:
         wanted = routes.to_nodes(self._settings, own, self._tables.nodes, self._setup.native_mtu)
         for endpoint in self._tables.endpoints:
             wanted += routes.to_endpoint(endpoint, own)[0]
-        host = self._need_host()
         failed = await self._in_netlink_thread(lambda: host.sync_routes(wanted))
         if failed:
             self._routes_dirty = True
@@ -242,15 +250,22 @@ class NodeProgrammer:
     async def _apply_endpoints(self) -> None:
         await self._endpoints.apply(self._setup, self._need_own(), self._on_host)
 
+    def recheck(self) -> None:
+        """Take nothing for granted in the next pass: maps, links, routes and devices are read again."""
+        self._setup.maps.read_all()
+        self._setup.policy_maps.recheck()
+        self._endpoints.recheck()
+        self._setup.attached = False
+        self._routes_dirty = self._devices_dirty = True
+        self._wake.set()
+
     async def _recheck_regularly(self) -> None:
         while True:
             await asyncio.sleep(RECHECK_SECONDS)
-            self._setup.maps.read_all()
-            self._setup.policy_maps.recheck()
-            self._endpoints.recheck()
-            self._setup.attached = False
-            self._routes_dirty = True
-            self._wake.set()
+            try:
+                self.recheck()
+            except BpfError as error:
+                log.warning("recheck_failed", reason=str(error))
 
     async def _collect_regularly(self) -> None:
         while True:
@@ -271,7 +286,10 @@ class NodeProgrammer:
         await self._in_netlink_thread(lambda: work(host))
 
     async def _in_netlink_thread(self, work: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._netlink_thread, work)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._netlink_thread, work)
+        except NetlinkError as error:
+            raise ProgrammingError(f"the kernel refuses a change of devices or routes ({error})") from None
 
     def _need_host(self) -> HostDevices:
         if self._host is None:

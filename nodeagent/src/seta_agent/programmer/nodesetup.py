@@ -107,7 +107,7 @@ class NodeSetup:
         self.programs.close()
 
     def _attach_sockets(self) -> list[Link]:
-        if not self._settings.bpf_lb_sock:
+        if not (self._settings.kube_proxy_replacement and self._settings.bpf_lb_sock):
             return []
         directory = os.open(cgroup.root(self._settings.cgroup_root), os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -21,10 +21,11 @@ log = structlog.get_logger()
 
 @dataclasses.dataclass(slots=True)
 class Replaced:
-    """A pin that was taken away; `old` still holds its entries where they can be taken over."""
+    """A map whose pin was taken away. `keeps`: its entries fit into the new one."""
 
-    layout: MapLayout
-    old: Map | None
+    name: str
+    old: Map
+    keeps: bool
 
 
 def replace_misfit(directory: pathlib.Path, wanted: MapLayout) -> Replaced | None:
@@ -52,24 +53,33 @@ def replace_misfit(directory: pathlib.Path, wanted: MapLayout) -> Replaced | Non
         value_bytes=[have.value_size, wanted.value_size],
         entries="kept" if same_layout else "programmed again",
     )
-    if same_layout and have.kind not in NEVER_COPIED:
-        return Replaced(wanted, Map(fd))
-    os.close(fd)
-    return Replaced(wanted, None)
+    return Replaced(wanted.name, Map(fd), same_layout and have.kind not in NEVER_COPIED)
 
 
 def take_over(directory: pathlib.Path, replaced: Replaced) -> bool:
     """Copy the entries of a replaced map into the new one: whether nothing is missing in it."""
-    if replaced.old is None:
-        return False
-    new = Map.pinned(directory / replaced.layout.name)
     try:
-        for keys, values in replaced.old.batches():
+        return replaced.keeps and _copy(replaced.old, directory / replaced.name)
+    finally:
+        replaced.old.close()
+
+
+def put_back(directory: pathlib.Path, replaced: Replaced) -> None:
+    """The objects could not be loaded: the pin is what it was, for the agent that can."""
+    path = directory / replaced.name
+    path.unlink(missing_ok=True)
+    syscall.pin(replaced.old.fd, path)
+    replaced.old.close()
+
+
+def _copy(old: Map, path: pathlib.Path) -> bool:
+    new = Map.pinned(path)
+    try:
+        for keys, values in old.batches():
             new.update(keys, values)
     except BpfError as error:
-        log.warning("map_entries_lost", map=replaced.layout.name, reason=str(error))
+        log.warning("map_entries_lost", map=path.name, reason=str(error))
         return False
     finally:
         new.close()
-        replaced.old.close()
     return True

@@ -60,12 +60,13 @@ class Programs:
         self._settings.maps_dir.mkdir(parents=True, exist_ok=True)
         self._settings.links_dir.mkdir(parents=True, exist_ok=True)
         before, self._objects = self._objects, {}
-        names = (*PACKET_OBJECTS, *((SOCKET_OBJECT,) if self._settings.bpf_lb_sock else ()))
         replaced: dict[str, pins.Replaced] = {}  # map name -> what was taken away
         try:
-            for name in names:
+            for name in (*PACKET_OBJECTS, SOCKET_OBJECT):
                 self._load_one(name, config, replaced)
         except BpfError as error:
+            for one in replaced.values():
+                pins.put_back(self._settings.maps_dir, one)
             log.error("object_refused", reason=str(error), detail=error.detail[-4000:])  # noqa: TRY400
             raise ProgrammingError(f"the datapath cannot be loaded: {error}", retry=error.reason.retry) from None
         for old in before.values():
@@ -107,7 +108,7 @@ class Programs:
         return sorted(entry.name for entry in self._settings.links_dir.iterdir())
 
     def socket_links(self, cgroup_fd: int) -> list[Link]:
-        """The links of the socket hooks at a cgroup; empty where socket LB is off."""
+        """The links of the socket hooks at a cgroup."""
         identity = os.fstat(cgroup_fd).st_ino
         return [
             Link(f"cgroup_{name}", name, cgroup_fd, identity, syscall.CGROUP_ATTACH[section])

@@ -13,6 +13,8 @@ from seta_agent.programmer.kernelmaps import KernelMaps
 from seta_agent.programmer.maps import MapReconciler
 from seta_agent.tables import Tables
 
+AT_ONCE = 512  # services turned into entries together: enough to be quick, few enough to need little memory
+
 
 class ServiceStage:
     """Owns the backend ids; dirty are the services changed since the last pass."""
@@ -39,15 +41,17 @@ class ServiceStage:
 
     def apply(self, maps: KernelMaps) -> int:
         """Bring the kernel up to date: how many entries changed. `BpfError` leaves the rest for the next pass."""
-        dirty, self._dirty = self._dirty, set()
+        dirty, self._dirty = list(self._dirty), set()
         layouts = {name: maps.layout(name) for names in lb.FAMILIES for name in _maps(names)}
-        wanted = lb.contributions([(owner, self._table.get(owner)) for owner in dirty], self._ids, layouts)
-        for name, by_owner in wanted.items():
-            reconciler = maps.reconciler(name)
-            for owner, entries in by_owner.items():
-                reconciler.set(owner, entries)
-            if self._table.synced:
-                reconciler.complete()
+        for first in range(0, len(dirty), AT_ONCE):
+            some = [(owner, self._table.get(owner)) for owner in dirty[first : first + AT_ONCE]]
+            for name, by_owner in lb.contributions(some, self._ids, layouts).items():
+                reconciler = maps.reconciler(name)
+                for owner, entries in by_owner.items():
+                    reconciler.set(owner, entries)
+        if self._table.synced:
+            for name in layouts:
+                maps.reconciler(name).complete()
         return sum(self._apply_family(maps, names) for names in lb.FAMILIES)
 
     def _apply_family(self, maps: KernelMaps, names: lb.Names) -> int:
