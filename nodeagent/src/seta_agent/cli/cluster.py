@@ -5,6 +5,7 @@ Used where there is no local socket, or `--node` is given. Each pod prints JSON;
 
 import concurrent.futures
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -92,7 +93,11 @@ def _relay(node: str, process: "subprocess.Popen[str]", show: Callable[[str, str
     assert process.stdout is not None  # noqa: S101 - it is a pipe
     for line in process.stdout:
         with lock:
-            show(node, line.rstrip("\n"))
+            try:
+                show(node, line.rstrip("\n"))
+            except BrokenPipeError:  # `| head` has what it wanted
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
 
 
 def _exec(agent: Agent, *, interactive: bool = False) -> list[str]:
