@@ -39,18 +39,16 @@ NEVER = float("inf")
 class Agent:
     """Everything of one node. `run` returns after SIGTERM or SIGINT, and raises what a task of it raised."""
 
-    def __init__(self, settings: Settings, paths: Paths, client: KubeClient) -> None:
+    def __init__(self, settings: Settings, label_filter: LabelFilter, paths: Paths, client: KubeClient) -> None:
         self._settings = settings
         self._paths = paths
         self._client = client
         self._tables = Tables()
         self._reflectors = sources.reflectors(client, self._tables, settings.node_name)
         self._programmer = NodeProgrammer(settings, self._tables)
-        self._readiness = Readiness(self._tables, self._programmer)
+        self._readiness = Readiness(self._tables, self._programmer, settings.node_name)
         self._store = EndpointStore(self._tables, paths.state / "endpoints", settings.node_name)
-        self._resolver = IdentityResolver(
-            self._tables, client, settings.cluster_name, LabelFilter(settings.labels.split())
-        )
+        self._resolver = IdentityResolver(self._tables, client, settings.cluster_name, label_filter)
         self._installer = install.Installer(paths, exclusive=settings.cni_exclusive)
         backend = Backend(settings, self._tables, self._programmer, self._readiness, self._reflectors)
         self._watching = False  # whether the reflectors run; they start before the programmer on a new node only

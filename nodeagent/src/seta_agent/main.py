@@ -7,11 +7,14 @@ that need none of them.
 import argparse
 import asyncio
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import structlog
 
 from seta_agent import kube_access, logs, paths, settings
+from seta_crds.labels import LabelFilter
 
 log = structlog.get_logger()
 
@@ -22,27 +25,46 @@ def main() -> None:
     logs.setup(debug=False)
     try:
         configured = settings.read(arguments.config_dir)
+        label_filter = LabelFilter(configured.labels.split())
         access = kube_access.discover()
-    except (settings.SettingsError, kube_access.AccessError, OSError) as error:
+    except (settings.SettingsError, kube_access.AccessError, ValueError, OSError) as error:
         _fail(str(error))
     if not configured.node_name:
         _fail("K8S_NODE_NAME is not set: the agent does not know which node it is on")
     logs.setup(debug=configured.debug)
     try:
-        asyncio.run(_run(configured, access))
-    except BaseExceptionGroup as group:
-        _fail("; ".join(_sentences(group)), group)
+        asyncio.run(_run(configured, label_filter, access))
+    except (ExceptionGroup, OSError) as error:
+        failures = list(_failures(error))
+        bug = not all(isinstance(failure, _expected()) for failure in failures)
+        _fail("; ".join(str(failure) or type(failure).__name__ for failure in failures), error if bug else None)
 
 
-async def _run(configured: settings.Settings, access: kube_access.Access) -> None:
+async def _run(configured: settings.Settings, label_filter: LabelFilter, access: kube_access.Access) -> None:
     from seta_agent.agent import Agent  # noqa: PLC0415 - numpy, aiohttp and pyroute2 come with it
     from seta_agent.kube import KubeClient  # noqa: PLC0415
 
     client = KubeClient(access)
     try:
-        await Agent(configured, paths.from_environment(), client).run()
+        await Agent(configured, label_filter, paths.from_environment(), client).run()
     finally:
         await client.close()
+
+
+def _failures(error: Exception) -> Iterator[Exception]:
+    """What the failed tasks raised, out of the groups in which asyncio wraps it."""
+    if isinstance(error, ExceptionGroup):
+        for inner in error.exceptions:
+            yield from _failures(inner)
+    else:
+        yield error
+
+
+def _expected() -> tuple[type[Exception], ...]:
+    """Errors that are the node's or the user's: a sentence says all. Others are ours and get their traceback."""
+    from seta_agent.programmer.errors import ProgrammingError  # noqa: PLC0415
+
+    return (ProgrammingError, OSError)
 
 
 def _arguments() -> argparse.Namespace:
@@ -56,18 +78,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _sentences(group: BaseExceptionGroup) -> list[str]:
-    """What each failed task said; a bug's traceback is logged beside it."""
-    found: list[str] = []
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            found += _sentences(error)
-        else:
-            found.append(str(error) or type(error).__name__)
-    return found
-
-
-def _fail(sentence: str, cause: BaseException | None = None) -> None:
+def _fail(sentence: str, cause: Exception | None = None) -> NoReturn:
     log.error("agent_failed", error=sentence, exc_info=cause)
     sys.exit(1)
 

@@ -5,6 +5,7 @@ import asyncio
 from seta_agent.health import HealthServer, response
 from seta_agent.readiness import Readiness
 from seta_agent.tables import Tables
+from tests.unit.agent_world.world import NODE, node
 
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -39,15 +40,26 @@ async def test_a_probe_gets_its_answer(unused_tcp_port):
 
 class Programmer:
     synced = False
+    failure = ""
+
+    def status(self):
+        return {"failure": self.failure}
 
 
 async def test_ready_is_when_all_is_listed_and_programmed():
     tables, programmer = Tables(), Programmer()
-    readiness = Readiness(tables, programmer)
-    assert readiness.sentence() == "the datapath is not programmed yet"
-    programmer.synced = True
+    readiness = Readiness(tables, programmer, NODE)
     assert "waiting for the API server to list endpoints, pods" in readiness.sentence()
     for table in vars(tables).values():
         table.synced = True
+    assert readiness.sentence() == "node k8s-w1 has no pod CIDR yet; is seta-operator running?"
+    tables.nodes.set(NODE, node())
+    assert readiness.sentence() == "the datapath is not programmed yet"
+    programmer.failure = "the map cilium_lxc is full"
+    assert readiness.sentence() == "the datapath is not programmed: the map cilium_lxc is full"
+    programmer.synced = True
     await readiness.wait()
     assert (readiness.sentence(), readiness.seconds > 0) == ("", True)
+    tables.nodes.delete(NODE)
+    assert readiness.sentence() == ""
+    assert readiness.trouble() == "the datapath is not programmed: the map cilium_lxc is full"

@@ -62,7 +62,7 @@ class Backend:
         return {
             "node": self._settings.node_name,
             "ready": self._readiness.seconds > 0 and not sentence,
-            "sentence": sentence,
+            "sentence": sentence or self._readiness.trouble(),
             "ready_after_seconds": self._readiness.seconds,
             "version": importlib.metadata.version("seta-agent"),
             "rss_bytes": process.rss_bytes(),
