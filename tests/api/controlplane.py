@@ -192,7 +192,13 @@ class Operator:
         program = pathlib.Path(sys.executable).with_name("seta-operator")
         command = (program, "--config-dir", self._config, "--health-port", self._port)
         self._process = start(self.log, *command, env={"KUBECONFIG": str(self._kubeconfig)})
-        eventually(lambda: self.health()[0] == 200, 30, f"operator healthy: {self.log.read_text()[-2000:]}")
+        try:
+            eventually(lambda: self.health()[0] == 200 or self._process.poll() is not None, 30, "operator healthy")
+            assert self._process.poll() is None, "the operator has ended"
+        except AssertionError as error:
+            raise AssertionError(
+                f"{error}; {self.health()}; its log ends with:\n{self.log.read_text()[-4000:]}"
+            ) from None
 
     def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
         if self._process is not None:

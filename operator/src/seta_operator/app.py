@@ -38,7 +38,7 @@ class App:
     def __init__(self, settings: Settings, api: Api) -> None:
         self.api, self.cluster = api, Cluster()
         self.writer = Writer(api, self.cluster)
-        self.listed = asyncio.Event()
+        self._state = "starting"  # what it is waiting for; "" once it decides
         pool = PodCIDRs(settings.cluster_pool_ipv4_cidr, settings.cluster_pool_ipv4_mask_size)
         self.policy = Policy(
             self.cluster,
@@ -56,7 +56,7 @@ class App:
 
     def problem(self) -> str:
         """What keeps the operator from working, or nothing."""
-        return "" if self.listed.is_set() else "the cluster is not listed yet: is the API server reachable?"
+        return self._state
 
     async def wait_for_crds(self) -> None:
         """Wait until every resource that is watched is served; kopf would go on with those there are."""
@@ -68,16 +68,35 @@ class App:
                     if "." in kind.group and kind.plural not in await self.api.served(kind.api_version)
                 ]
             except errors.ApiError as error:
-                log.warning("api.unreachable", error=str(error))
+                self._waiting(f"the API server does not answer: {error}")
             else:
                 if not missing:
                     return
-                log.warning("crds.missing", crds=missing, remedy="apply the manifests in deploy/chart/crds")
+                self._waiting(f"resources are not served: apply the CRDs of the chart ({', '.join(missing)})")
             await asyncio.sleep(1)
 
+    async def wait_for_whole_picture(self) -> None:
+        """Wait until the watches have shown all there is: allocating or collecting on less would do harm."""
+        while True:
+            try:
+                missing = await sweep.missing(self.api, self.cluster)
+            except errors.ApiError as error:
+                self._waiting(f"the API server does not answer: {error}")
+            else:
+                if not missing:
+                    self._state = ""
+                    return
+                counts = ", ".join(f"{count} {kind.plural}" for kind, count in missing.items())
+                self._waiting(f"not everything is listed yet: {counts}")
+            await asyncio.sleep(0.2)
+
+    def _waiting(self, state: str) -> None:
+        self._state = state
+        log.info("operator.waiting", state=state)
+
     async def decide(self) -> None:
-        """Run the subjects once the cluster is listed."""
-        await self.listed.wait()
+        """Run the subjects once the picture is whole."""
+        await self.wait_for_whole_picture()
         log.info("cluster.listed", objects={kind.plural: len(table) for kind, table in self.cluster.tables.items()})
         async with asyncio.TaskGroup() as group:
             for subject in self.subjects:
@@ -88,7 +107,7 @@ class App:
     async def watch(self) -> None:
         """Run kopf until a signal ends it."""
         await kopf.operator(
-            registry=watching.registry(self.cluster, self.listed),
+            registry=watching.registry(self.cluster),
             settings=watching.settings(),
             clusterwide=True,
             identity=IDENTITY,

@@ -1,4 +1,4 @@
-"""GET /healthz: 200 once the cluster has been listed and while every subject's task runs, else 503 and a sentence."""
+"""GET /healthz: 200 once the operator decides, else 503 and a sentence that tells what it waits for."""
 
 from collections.abc import Callable
 

@@ -1,11 +1,10 @@
-"""The doors through which the cluster's changes enter: one index and one event handler per kind, for kopf.
+"""The door through which the cluster's changes enter: one event handler per kind, for kopf.
 
-Why kopf's index: its event handlers wait until every indexed kind has been listed, so the first event proves that
-the tables hold the whole cluster. Before that no identity is allocated and nothing is collected: nothing is ever
-decided on half a picture. Nothing here writes: no finalizers, no annotations, no Kubernetes events.
+Events only, no kopf.index: its guarantee (no handler before everything is listed) wakes every waiting object for
+every indexed one, which is quadratic and took more than 30 s for 2,000 objects. app.py asks for a complete picture
+itself (store/sweep.py). Nothing here writes: no finalizers, no annotations, no Kubernetes events.
 """
 
-import asyncio
 from typing import Any
 
 import kopf
@@ -15,11 +14,11 @@ from seta_operator.store import cluster as tables
 from seta_operator.store import connection
 
 
-def registry(cluster: tables.Cluster, listed: asyncio.Event) -> kopf.OperatorRegistry:
-    """Handlers for every kind the cluster has a table for; `listed` is set once all are listed."""
+def registry(cluster: tables.Cluster) -> kopf.OperatorRegistry:
+    """Handlers for every kind the cluster has a table for."""
     found = kopf.OperatorRegistry()
     for kind in tables.READERS:
-        _watch(found, kind, cluster, listed)
+        _watch(found, kind, cluster)
 
     @kopf.on.login(registry=found)
     async def _login(**_: Any) -> kopf.ConnectionInfo:
@@ -38,16 +37,13 @@ def settings() -> kopf.OperatorSettings:
     return found
 
 
-def _watch(found: kopf.OperatorRegistry, kind: Kind, cluster: tables.Cluster, listed: asyncio.Event) -> None:
+def _watch(found: kopf.OperatorRegistry, kind: Kind, cluster: tables.Cluster) -> None:
     selector = (kind.group, kind.version, kind.plural) if kind.group else (kind.version, kind.plural)
 
-    @kopf.index(*selector, id=f"seen-{kind.plural}", registry=found)
-    async def _seen(body: kopf.Body, **_: Any) -> None:
-        cluster.seen(kind, dict(body))
-
-    @kopf.on.event(*selector, id=f"event-{kind.plural}", registry=found)
-    async def _event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
-        listed.set()
-        if type == "DELETED":
-            raw = dict(body)
+    @kopf.on.event(*selector, id=kind.plural, registry=found)
+    async def _event(event: kopf.RawEvent, **_: Any) -> None:
+        raw = dict(event["object"])
+        if event["type"] == "DELETED":
             cluster.gone(kind, tables.key_of(raw), tables.version_of(raw))
+        else:
+            cluster.seen(kind, raw)

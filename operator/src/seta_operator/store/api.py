@@ -52,7 +52,7 @@ class Api:
     async def names(self, kind: Kind) -> tuple[int, set[tuple[str, str]]]:
         """Version of the list, and (namespace, name) of every object of the kind."""
         body = await self._request("GET", kind.path(), accept=_NAMES_ONLY)
-        found = {(item["metadata"].get("namespace", ""), item["metadata"]["name"]) for item in body["items"]}
+        found = {(item["metadata"].get("namespace", ""), item["metadata"]["name"]) for item in body["items"] or ()}
         return int(body["metadata"]["resourceVersion"]), found
 
     async def served(self, group_version: str) -> set[str]:

@@ -1,19 +1,36 @@
-"""Finds objects that went without the watch saying so.
+"""Compares the tables with lists of names: what is there and not seen, or seen and no more there.
 
-kopf lists again when a watch has become too old (410) and reports what is there, never what has gone meanwhile.
-A task in app.py therefore compares names now and then; lists of names only are cheap.
+The first is asked at the start (app.py): nothing is decided on half a picture. The second now and then: kopf lists
+again when a watch has become too old (410) and reports what is there, never what has gone meanwhile. Lists of names
+only are cheap.
 """
 
 import asyncio
 
 import structlog
 
+from seta_crds.names import Kind
 from seta_operator.store import errors
 from seta_operator.store.api import Api
-from seta_operator.store.cluster import READERS, Cluster
+from seta_operator.store.cluster import Cluster
 
 INTERVAL = 300.0  # seconds
 log = structlog.get_logger()
+
+
+async def missing(api: Api, cluster: Cluster) -> dict[Kind, int]:
+    """Kind -> how many objects are there that no watch has shown yet; empty once the picture is complete.
+
+    Raises:
+        ApiError: the API server does not answer.
+
+    """
+    found: dict[Kind, int] = {}
+    for kind, table in cluster.tables.items():
+        _, listed = await api.names(kind)
+        if unseen := listed - table.known():
+            found[kind] = len(unseen)
+    return found
 
 
 async def run(api: Api, cluster: Cluster, interval: float = INTERVAL) -> None:
@@ -26,8 +43,6 @@ async def run(api: Api, cluster: Cluster, interval: float = INTERVAL) -> None:
 async def once(api: Api, cluster: Cluster) -> None:
     """Remove from every table what is not listed, unless it was seen after the list was made."""
     for kind, table in cluster.tables.items():
-        if kind not in READERS:
-            continue
         try:
             version, listed = await api.names(kind)
         except errors.ApiError as error:
