@@ -50,6 +50,16 @@ INLINE int find_sender(struct pkt *p)
 
 INLINE int receive(struct pkt *p)
 {
+	TRY(parse_l4(p));
+	TRY(frag_ports(p));
+	TRY(icmp_inner(p));
+	TRY(find_sender(p));
+	return deliver_local(p);
+}
+
+/* The answer's pod may be gone by now. */
+INLINE int receive_restored(struct pkt *p)
+{
 	TRY(find_target(p));
 	if (!endpoint_is_pod(p->dst_ep))
 		return DROP(p, DROP_NO_MATCHING_LOCAL_CONTAINER_FOUND);
@@ -57,20 +67,12 @@ INLINE int receive(struct pkt *p)
 	return deliver_local(p);
 }
 
-INLINE int receive_direct(struct pkt *p)
-{
-	TRY(parse_l4(p));
-	TRY(frag_ports(p));
-	TRY(icmp_inner(p));
-	return receive(p);
-}
-
 /* rc: what parse_l3() said. */
 INLINE int for_pod_or_elsewhere(struct pkt *p, int rc)
 {
-	if (!endpoint_is_pod(endpoint_find(&p->t.daddr, FAMILY_V4)))
+	if (find_target(p) < 0 || !endpoint_is_pod(p->dst_ep))
 		return TC_ACT_OK;
-	return leave(p, rc < 0 ? rc : receive_direct(p));
+	return leave(p, rc < 0 ? rc : receive(p));
 }
 
 INLINE int for_node(struct pkt *p, int rc)
@@ -80,7 +82,7 @@ INLINE int for_node(struct pkt *p, int rc)
 	rc = restore(p);
 	if (!rc)
 		return TC_ACT_OK;
-	return leave(p, rc < 0 ? rc : receive(p));
+	return leave(p, rc < 0 ? rc : receive_restored(p));
 }
 
 SEC("tc")

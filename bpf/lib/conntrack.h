@@ -164,7 +164,7 @@ INLINE void ct_touch_tcp(struct ct_entry *entry, const struct pkt *p, bool reply
 }
 
 /* Writes only what changes: both ends' CPUs share this cache line. */
-INLINE void ct_touch(struct ct_entry *entry, const struct pkt *p, bool tcp, bool reply, __u32 now)
+INLINE void ct_touch(struct ct_entry *entry, const struct pkt *p, bool tcp, bool reply)
 {
 	__u32 lifetime;
 
@@ -172,7 +172,7 @@ INLINE void ct_touch(struct ct_entry *entry, const struct pkt *p, bool tcp, bool
 	__sync_fetch_and_add(&entry->bytes, p->skb->len);
 	if (tcp && p->fragment != FRAGMENT_LATER)
 		ct_touch_tcp(entry, p, reply);
-	lifetime = now + ct_timeout(entry->flags, tcp);
+	lifetime = p->now + ct_timeout(entry->flags, tcp);
 	if (entry->lifetime != lifetime)
 		entry->lifetime = lifetime;
 }
@@ -182,38 +182,48 @@ INLINE bool ct_is_alive(const struct ct_entry *entry, __u32 now)
 	return entry && entry->lifetime > now;
 }
 
-/* The packet's state for an endpoint seeing it in direction `dir`. A SYN alone is
- * never an answer (no answer's policy pass for it), and opens a closing connection anew.
+/* Looks for the packet's connection as opened by its sender (or, `reply`, by its
+ * receiver). A SYN alone is never an answer, so no answer's way past the policy is
+ * open to it; and it opens a closing connection anew.
  */
-INLINE enum ct_state ct_lookup(const struct pkt *p, __u8 dir)
+INLINE enum ct_state ct_probe(const struct pkt *p, const struct tuple *t, __u8 dir, bool reply)
 {
-	const struct tuple *t = p->is_error ? &p->inner : &p->t;
-	__u8 flags = dir == DIR_INGRESS ? CT_TUPLE_IN : CT_TUPLE_OUT;
+	__u8 flags = (dir == DIR_INGRESS) != reply ? CT_TUPLE_IN : CT_TUPLE_OUT;
 	bool tcp = t->proto == IPPROTO_TCP;
 	struct ct_entry *entry;
-	__u32 now = ct_now();
 	union ct_key key = {};
 
-	ct_key_forward(&key, t, CT_FAMILY, flags);
-	entry = ct_find(&key, CT_FAMILY, tcp);
-	if (ct_is_alive(entry, now)) {
-		if (p->is_error)
-			return CT_RELATED;
-		if (is_pure_syn(p) && entry->flags & CT_CLOSED)
-			return CT_NEW;
-		ct_touch(entry, p, tcp, false, now);
-		return CT_ESTABLISHED;
-	}
-	if (is_pure_syn(p))
+	if (reply && is_pure_syn(p))
 		return CT_NEW;
-	ct_key_reverse(&key, t, CT_FAMILY, !flags);
+	if (reply)
+		ct_key_reverse(&key, t, CT_FAMILY, flags);
+	else
+		ct_key_forward(&key, t, CT_FAMILY, flags);
 	entry = ct_find(&key, CT_FAMILY, tcp);
-	if (!ct_is_alive(entry, now))
+	if (!ct_is_alive(entry, p->now))
 		return CT_NEW;
 	if (p->is_error)
 		return CT_RELATED;
-	ct_touch(entry, p, tcp, true, now);
-	return CT_REPLY;
+	if (is_pure_syn(p) && entry->flags & CT_CLOSED)
+		return CT_NEW;
+	ct_touch(entry, p, tcp, reply);
+	return reply ? CT_REPLY : CT_ESTABLISHED;
+}
+
+/* The packet's state for an endpoint seeing it in direction `dir`. Both ways are
+ * looked for; the one that the ports suggest comes first, as most packets need no
+ * second look then. The clock is read once per packet.
+ */
+INLINE enum ct_state ct_lookup(struct pkt *p, __u8 dir)
+{
+	const struct tuple *t = p->is_error ? &p->inner : &p->t;
+	bool reply = bpf_ntohs(t->sport) < bpf_ntohs(t->dport);
+	enum ct_state state;
+
+	if (!p->now)
+		p->now = ct_now();
+	state = ct_probe(p, t, dir, reply);
+	return state == CT_NEW ? ct_probe(p, t, dir, !reply) : state;
 }
 
 INLINE long ct_store(const union ct_key *key, const struct ct_entry *entry, __u8 family, bool tcp)
@@ -241,7 +251,7 @@ COLD int ct_create(struct pkt *p, __u8 dir)
 		return 0;
 	if (tcp)
 		entry.flags = ct_flags_after(0, p->tcp_flags, false);
-	entry.lifetime = ct_now() + ct_timeout(entry.flags, tcp);
+	entry.lifetime = p->now + ct_timeout(entry.flags, tcp);
 	ct_key_forward(&key, &p->t, CT_FAMILY, dir == DIR_INGRESS ? CT_TUPLE_IN : CT_TUPLE_OUT);
 	if (ct_store(&key, &entry, CT_FAMILY, tcp))
 		return DROP(p, DROP_CT_MAP_INSERTION_FAILED);

@@ -50,6 +50,7 @@ struct pkt {
 	__u32 dst_id;				/*   find_destination()         */
 	__be32 tunnel_endpoint;			/* find_destination(): node of a remote pod */
 	__u32 cookie;				/* policy: the entry that decided */
+	__u32 now;				/* ct_lookup(): seconds, CLOCK_MONOTONIC */
 	__u16 ethertype;			/* parse_l2(), host order */
 	__u16 l4_off;				/* parse_l3(); from the Ethernet header */
 	__u16 l4_len;				/* parse_l3(); as the IP header says */

@@ -16,6 +16,16 @@ STORIES = {
     "a repeated SYN": [(SYN, "new"), (SYN, "established")],
     "UDP": [("A to B udp 53", "new"), ("B to A udp 40000 from 53", "reply"), ("A to B udp 53", "established")],
     "echo": [("A to B icmp echo 7", "new"), ("B to A icmp reply 7", "reply"), ("A to B icmp echo 7", "established")],
+    "a client with the lower port": [
+        ("A to B tcp syn 40000 from 80", "new"),
+        ("B to A tcp synack 80 from 40000", "reply"),
+        ("A to B tcp ack 40000 from 80", "established"),
+    ],
+    "the same port at both ends": [
+        ("A to B udp 53 from 53", "new"),
+        ("B to A udp 53 from 53", "reply"),
+        ("A to B udp 53 from 53", "established"),
+    ],
     "an echo of another number": [("A to B icmp echo 7", "new"), ("B to A icmp reply 8", "new")],
     "SCTP": [("A to B sctp 9", "new"), ("B to A sctp 40000 from 9", "reply")],
     "a mid-stream packet": [(ACK, "new"), (BACK, "reply")],

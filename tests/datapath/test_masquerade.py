@@ -145,6 +145,13 @@ def test_a_lost_half_is_made_again(lab: Lab):
     assert first in PORTS
 
 
+def test_an_answer_to_a_pod_that_is_gone(lab: Lab):
+    sent = out(lab, "A to W udp 53").packet
+    pod = next(key for key, _ in lab.entries("cilium_lxc") if int(key["ip"]["v4"]) == 0x0A01010B)
+    lab.maps["cilium_lxc"].remove(pod.tobytes())
+    assert lab.send("from_netdev", frame(back(sent))).says == "drop NO_MATCHING_LOCAL_CONTAINER_FOUND"
+
+
 def test_fragments_share_the_mapping(lab: Lab):
     first = out(lab, "A to W udp 53 first fragment 9").packet
     later = out(lab, "A to W udp 53 later fragment 9").packet
