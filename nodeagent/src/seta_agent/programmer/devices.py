@@ -45,6 +45,7 @@ def create_pod_veth(
     Blocking (a few milliseconds): call it in a thread. A half-made pair of an earlier try is replaced; nothing is
     left behind on failure (`ProgrammingError`).
     """
+    settings = settings or Settings()
     ifname = host_ifname(container_id)
     delete_pod_veth(ifname)
     mac, node_mac = _random_mac(), _random_mac()
@@ -53,8 +54,8 @@ def create_pod_veth(
             peer = {"ifname": pod_ifname, "net_ns_fd": netns_fd, "address": mac, "mtu": mtu}
             host.link("add", ifname=ifname, kind="veth", address=node_mac, mtu=mtu, peer=peer)
             ifindex: int = host.link_lookup(ifname=ifname)[0]
-            _host_end(settings or Settings(), host, ifname, ifindex)
-        in_netns(netns_fd, _pod_end, pod_ifname, ipv4, router)
+            _host_end(settings, host, ifname, ifindex)
+        in_netns(netns_fd, _pod_end, settings, pod_ifname, ipv4, router)
     except (NetlinkError, OSError) as error:
         delete_pod_veth(ifname)
         code = error.code if isinstance(error, NetlinkError) else error.errno
@@ -91,7 +92,9 @@ def _host_end(settings: Settings, host: pyroute2.IPRoute, ifname: str, ifindex: 
     host.link("set", index=ifindex, state="up")
 
 
-def _pod_end(ifname: str, address: ipaddress.IPv4Address, router: ipaddress.IPv4Address) -> None:
+def _pod_end(settings: Settings, ifname: str, address: ipaddress.IPv4Address, router: ipaddress.IPv4Address) -> None:
+    """In the pod's namespace. No IPv6 link-local address: its router solicitations would only be drops to wonder at."""
+    sysctls.write_if_there(settings.proc_sys, f"net/ipv6/conf/{ifname}/addr_gen_mode", "1")
     with pyroute2.IPRoute() as pod:
         pod.link("set", index=pod.link_lookup(ifname="lo")[0], state="up")
         index = pod.link_lookup(ifname=ifname)[0]

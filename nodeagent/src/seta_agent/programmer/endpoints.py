@@ -46,6 +46,7 @@ class EndpointStage:
         self.errors: dict[int, str] = {}  # endpoint id -> why it is not programmed
         self._connected: dict[int, Endpoint] = {}  # endpoint id -> the row whose links and routes are there
         self._dirty: set[int] = set()
+        self._removing: set[int] = set()  # ids that are being taken out of the kernel
         self._swept = False
         tables.endpoints.subscribe(self._changed, wake)
 
@@ -56,7 +57,7 @@ class EndpointStage:
 
     def knows(self, number: int) -> bool:
         """Whether something of an endpoint may be left in the kernel."""
-        return number in self.programmed or number in self._dirty
+        return number in self.programmed or number in self._dirty or number in self._removing
 
     def waits_for(self, number: int) -> str:
         """Why an endpoint is not programmed, "" where nothing is known."""
@@ -83,9 +84,7 @@ class EndpointStage:
         """Bring the kernel up to date. Nothing but removals happens before policies have been listed."""
         if not self._tables.endpoints.synced:
             return
-        gone = [number for number in self._dirty if not self._wanted(number)]
-        await self._remove(gone, setup, netlink)
-        self._dirty.difference_update(gone)
+        await self._remove_gone(setup, netlink)
         if not self.engine.listed:
             return
         concerned = self.engine.concerned()
@@ -93,14 +92,32 @@ class EndpointStage:
         # What went while others were removed keeps its mark: the change that took it also woke the next pass.
         dirty = {number for number in self._dirty if self._wanted(number)}
         self._dirty -= dirty
-        rows = [row for number in sorted(dirty) if (row := self._wanted(number))]
+        try:
+            await self._program([row for number in sorted(dirty) if (row := self._wanted(number))], setup, own, netlink)
+        except BpfError:
+            self._dirty |= dirty
+            raise
+        self._sweep(setup)
+
+    async def _remove_gone(self, setup: NodeSetup, netlink: OnNetlink) -> None:
+        """Marks are taken before the work: an id that is used again meanwhile is marked again."""
+        self._removing = {number for number in self._dirty if not self._wanted(number)}
+        self._dirty -= self._removing
+        try:
+            await self._remove(sorted(self._removing), setup, netlink)
+        except (BpfError, ProgrammingError):
+            self._dirty |= self._removing
+            raise
+        finally:
+            self._removing = set()
+
+    async def _program(self, rows: list[Endpoint], setup: NodeSetup, own: Node, netlink: OnNetlink) -> None:
         ready = [row for row in rows if await self._prepare(row, setup, own, netlink)]
         self._write_lxc(ready, setup.maps)
         for row in ready:
             if row.id not in self.errors:
                 setup.policy_maps.drop_stale(row.id)
                 self.programmed[row.id] = Programmed(row, self.engine.of(row))
-        self._sweep(setup)
 
     def _changed(self, number: int) -> None:
         self._dirty.add(number)

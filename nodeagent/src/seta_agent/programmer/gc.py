@@ -53,7 +53,7 @@ def _sweep_nat(maps: KernelMaps) -> int:
         for keys, values in opened.batches():
             connections = _connections(keys, values)
             old = values["created"] < oldest
-            over = keys[old & ~np.isin(connections, living)] if len(living) else keys[old]
+            over = keys[old & ~np.isin(connections, living)]
             opened.delete(over)
             deleted += len(over)
     finally:
@@ -62,20 +62,20 @@ def _sweep_nat(maps: KernelMaps) -> int:
 
 
 def _living(maps: KernelMaps) -> Array:
-    """The tuples that pods opened connections with, as raw bytes (n,)."""
-    found = []
+    """The digests of the tuples that pods opened connections with (n,)."""
+    found = [np.empty(0, np.uint64)]
     for name in ("cilium_ct4_global", "cilium_ct_any4_global"):
         if maps.has(name):
             opened = maps.open(name)
             try:
-                found += [_raw(keys[keys["flags"] != TUPLE_IN]) for keys, _ in opened.batches()]
+                found += [_digest(keys[keys["flags"] != TUPLE_IN]) for keys, _ in opened.batches()]
             finally:
                 opened.close()
-    return np.concatenate(found) if found else np.empty(0, "V14")
+    return np.concatenate(found)
 
 
 def _connections(keys: Array, values: Array) -> Array:
-    """The conntrack tuple that each mapping belongs to, as raw bytes (n,)."""
+    """The digest of the conntrack tuple that each mapping belongs to (n,)."""
     tuples = keys.copy()
     answers = keys["flags"] == TUPLE_IN
     tuples["daddr"][answers] = keys["saddr"][answers]
@@ -83,9 +83,14 @@ def _connections(keys: Array, values: Array) -> Array:
     tuples["saddr"][answers] = values["to_addr"][answers]
     tuples["sport"][answers] = values["to_port"][answers]
     tuples["flags"] = 0
-    return _raw(tuples)
+    return _digest(tuples)
 
 
-def _raw(keys: Array) -> Array:
-    raw: Array = np.ascontiguousarray(keys).view(f"V{keys.dtype.itemsize}")
-    return raw
+def _digest(keys: Array) -> Array:
+    """64 bits per tuple, to compare by. Two tuples with one digest only keep a mapping a little longer."""
+    size = keys.dtype.itemsize
+    padded = np.zeros((len(keys), 16), np.uint8)
+    padded[:, :size] = np.frombuffer(keys.tobytes(), np.uint8).reshape(len(keys), size)
+    words = padded.view(np.uint64)
+    mixed: Array = words[:, 0] * np.uint64(0x9E3779B97F4A7C15) ^ words[:, 1] * np.uint64(0xC2B2AE3D27D4EB4F)
+    return mixed

@@ -20,6 +20,7 @@ class PolicyIndex:
         self._policies: dict[str, Policy] = {}  # compiled policy name -> the version in force
         self._waiting: set[str] = set()  # names of policies of which a subject is unknown
         self._users: dict[str, set[str]] = {}  # selector set -> names of policies in force that refer to it
+        self._by_port_name: set[str] = set()  # names of policies in force whose egress names ports
 
     @property
     def waiting(self) -> frozenset[str]:
@@ -44,14 +45,11 @@ class PolicyIndex:
             return set()
         self._waiting.discard(name)
         concerned = self._subjects(name)
-        self._forget(name)
+        let_go = self._forget(name)
         if row:
-            self._policies[name] = row
-            for used in _sets_of(row):
-                self._users.setdefault(used, set()).add(name)
-        concerned |= self._subjects(name)
-        self._prune()
-        return concerned
+            self._install(row)
+        self._prune(let_go)
+        return concerned | self._subjects(name)
 
     def set_changed(self, name: str) -> Identities:
         """Take over a row of `tables.selector_sets`, and whichever policies waited for it."""
@@ -69,32 +67,46 @@ class PolicyIndex:
                 concerned |= old ^ row.identities
             if name in _peers_of(self._policies[user]):
                 concerned |= self._subjects(user)
-        for waiting in list(self._waiting):
+        for waiting in [one for one in self._waiting if self._waits_for(one, name)]:
             concerned |= self.policy_changed(waiting)
         return concerned
 
     def with_named_egress_ports(self) -> Identities:
         """The identities whose egress depends on what ports of other pods are called."""
-        users = [name for name, row in self._policies.items() if _names_egress_ports(row)]
-        return set().union(*(self._subjects(name) for name in users))
+        return set().union(*(self._subjects(name) for name in self._by_port_name))
 
     def _subjects(self, name: str) -> Identities:
         row = self._policies.get(name)
         subjects = {rule.subject for rule in row.rules} if row else set()
         return set().union(*(self.sets.get(subject, frozenset()) for subject in subjects))
 
-    def _forget(self, name: str) -> None:
-        old = self._policies.pop(name, None)
-        for used in _sets_of(old) if old else ():
-            users = self._users[used]
-            users.discard(name)
-            if not users:
-                del self._users[used]
+    def _waits_for(self, policy_name: str, set_name: str) -> bool:
+        row = self._tables.policies.get(policy_name)
+        return row is not None and any(rule.subject == set_name for rule in row.rules)
 
-    def _prune(self) -> None:
+    def _install(self, row: Policy) -> None:
+        self._policies[row.name] = row
+        for used in _sets_of(row):
+            self._users.setdefault(used, set()).add(row.name)
+        if _names_egress_ports(row):
+            self._by_port_name.add(row.name)
+
+    def _forget(self, name: str) -> set[str]:
+        """The sets that the policy referred to."""
+        old = self._policies.pop(name, None)
+        self._by_port_name.discard(name)
+        used = _sets_of(old) if old else set()
+        for one in used:
+            self._users[one].discard(name)
+            if not self._users[one]:
+                del self._users[one]
+        return used
+
+    def _prune(self, names: Iterable[str]) -> None:
         """Sets that were kept for a policy which is gone now."""
-        for name in [n for n in self.sets if n not in self._users and self._tables.selector_sets.get(n) is None]:
-            del self.sets[name]
+        for name in names:
+            if name not in self._users and self._tables.selector_sets.get(name) is None:
+                self.sets.pop(name, None)
 
 
 def destinations(pods: Iterable[RemotePod]) -> dict[int, dict[tuple[str, str], set[int]]]:
