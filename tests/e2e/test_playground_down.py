@@ -4,6 +4,8 @@ import os
 import pathlib
 import signal
 import subprocess
+import time
+from dataclasses import dataclass
 
 import pytest
 
@@ -36,24 +38,39 @@ def namespaces_of(pid: str) -> set[str]:
     return found
 
 
-def cluster_namespaces() -> set[str]:
-    """Namespaces that only processes of the cluster are in."""
+@dataclass(frozen=True)
+class Footprint:
+    """Where the cluster's processes were. The kernel gives the identity of a namespace that is gone to the next one,
+    so a process that is found there counts only when it is as old as the footprint."""
+
+    namespaces: frozenset[str]
+    ticks: float  # when it was taken, in clock ticks after boot
+
+
+def footprint() -> Footprint:
     found: set[str] = set()
     for file in pathlib.Path("/sys/fs/cgroup").glob(f"**/playground-{NAME}/**/cgroup.procs"):
         for pid in file.read_text().split():
             found |= namespaces_of(pid)
-    return found - namespaces_of("self")
+    now = time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")
+    return Footprint(frozenset(found - namespaces_of("self")), now)
 
 
-def left(namespaces: set[str]) -> list[str]:
-    """Everything on this machine that is still the cluster's. (Zombies wait for the machine's first process only.)"""
+def is_left(pid: str, cluster: Footprint) -> bool:
+    """A zombie is not: it waits for the machine's first process only."""
+    record = records.record(int(pid))
+    return bool(record and record.started <= cluster.ticks and namespaces_of(pid) & cluster.namespaces)
+
+
+def left(cluster: Footprint) -> list[str]:
+    """Everything on this machine that is still the cluster's."""
     cgroup_directories = pathlib.Path("/sys/fs/cgroup").glob(f"**/playground-{NAME}")
     files = [paths.run_dir(NAME), paths.data_dir(NAME), *pathlib.Path("/run/netns").glob(f"{NAME}.*")]
     mounts = [line for line in pathlib.Path("/proc/mounts").read_text().splitlines() if NAME in line]
     processes = [
         f"process {directory.name}: {(directory / 'cmdline').read_bytes()!r}"
         for directory in pathlib.Path("/proc").glob("[0-9]*")
-        if records.record(int(directory.name)) and namespaces_of(directory.name) & namespaces
+        if is_left(directory.name, cluster)
     ]
     return [*map(str, cgroup_directories), *(str(file) for file in files if file.exists()), *mounts, *processes]
 
@@ -70,34 +87,34 @@ def killed_up(step: str) -> None:
 
 def test_down_leaves_nothing_of_a_cluster():
     playground(*UP)
-    namespaces = cluster_namespaces()
-    assert len(namespaces) > 2 * len(KINDS) - 1
+    cluster = footprint()
+    assert len(cluster.namespaces) > 2 * len(KINDS) - 1
     playground("down", "--name", NAME)
-    assert left(namespaces) == []
+    assert left(cluster) == []
 
 
 @pytest.mark.parametrize("step", ["] LAN", "certificates", "] nodes:", "API server", "CoreDNS manifest"])
 def test_down_leaves_nothing_of_an_up_that_was_killed(step: str):
     killed_up(step)
-    namespaces = cluster_namespaces()
-    assert left(namespaces)
+    cluster = footprint()
+    assert left(cluster)
     playground("down", "--name", NAME)
-    assert left(namespaces) == []
+    assert left(cluster) == []
 
 
 def test_up_works_over_what_a_killed_up_left():
     killed_up("API server")
-    before = cluster_namespaces()
+    before = footprint()
     playground(*UP)
     assert "Ready" in playground("status", "--name", NAME)
-    assert not cluster_namespaces() & before
+    assert not [pid.name for pid in pathlib.Path("/proc").glob("[0-9]*") if is_left(pid.name, before)]
 
 
 def test_up_of_a_cluster_that_is_up_changes_nothing_and_other_settings_are_refused():
     playground(*UP)
-    before = cluster_namespaces()
+    before = footprint()
     playground(*UP)
-    assert cluster_namespaces() == before
+    assert footprint().namespaces == before.namespaces
     refused = subprocess.run([PLAYGROUND, *UP, "--nodes", "3"], capture_output=True, text=True, check=False)
     assert refused.returncode == 1
     assert "playground down" in refused.stderr

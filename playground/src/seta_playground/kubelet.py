@@ -34,7 +34,6 @@ def config(node: plan.Node) -> str:
         # All nodes share the machine's disk and memory: none of them may evict pods for what another uses.
         "evictionHard": {"memory.available": "1Mi", "nodefs.available": "0%", "imagefs.available": "0%"},
         "imageGCHighThresholdPercent": 100,
-        "localStorageCapacityIsolation": False,
         "makeIPTablesUtilChains": False,
         "resolvConf": "/etc/resolv.conf",
         "rotateCertificates": False,
