@@ -28,6 +28,9 @@ enum lb_flag {			/* flags | flags2 << 8 */
 	LB_DSR = 0x8000,
 };
 
+/* Never read: keeps the names in the BTF, where the agent finds them. */
+const volatile enum lb_flag lb_flag_vocabulary __attribute__((used)) = 0;
+
 struct lb4_key {
 	__be32 address;
 	__be16 dport;
