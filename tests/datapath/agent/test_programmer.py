@@ -1,5 +1,6 @@
 """The programmer on real kernel objects: what comes into being, what is corrected, what goes."""
 
+import asyncio
 import dataclasses
 import ipaddress
 import subprocess
@@ -106,13 +107,38 @@ async def test_pods_reach_each_other_and_the_node(lab):
 @on_a_node
 async def test_a_removed_pod_leaves_nothing(lab):
     await lab.start()
-    before = (sorted(links(lab)), lab.agent.maps().names(), contents(lab.agent, "cilium_lxc"), ip("route"))
+    before = traces(lab)
     await lab.add_pod(5)
     lab.tables.endpoints.delete(5)
     await lab.agent.endpoint_removed(5)
-    after = (sorted(links(lab)), lab.agent.maps().names(), contents(lab.agent, "cilium_lxc"), ip("route"))
-    assert after == before
+    assert traces(lab) == before
     assert not any(any(value) for value in contents(lab.agent, "cilium_policy_maps").values())
+
+
+def traces(lab):
+    """What pods leave on a node while they run."""
+    return (sorted(links(lab)), lab.agent.maps().names(), contents(lab.agent, "cilium_lxc"), ip("route"))
+
+
+@on_a_node
+async def test_pods_that_come_and_go_at_once_leave_nothing(lab):
+    await lab.start()
+    before = traces(lab)
+    numbers = range(10, 26)
+    for _ in range(2):  # the second time with the same ids and names
+        pods = [await lab.add_pod(number, wait=False) for number in numbers]
+        for number in numbers:
+            lab.tables.endpoints.delete(number)
+            if number % 3 == 0:
+                await asyncio.sleep(0.002)
+            if number % 2 == 0:
+                lab.tables.endpoints.set(number, pods[number - 10].endpoint)
+        for number in numbers[::2]:
+            await lab.agent.endpoint_programmed(number, SECONDS)
+            lab.tables.endpoints.delete(number)
+        for number in numbers:
+            await lab.agent.endpoint_removed(number)
+        assert traces(lab) == before
 
 
 @on_a_node
