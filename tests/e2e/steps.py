@@ -83,8 +83,8 @@ class Bench:
             addresses[name] = self.get("pod", name, "-n", namespace)["status"]["podIP"]
         return addresses
 
-    def serve(self, name: str, port: int = 7000, namespace: str = "default") -> None:
-        serve = f"nohup /netbench serve {port} 0 >/dev/null 2>&1 & sleep 0.2"
+    def serve(self, name: str, port: int = 7000, namespace: str = "default", cpu: int = 0) -> None:
+        serve = f"nohup /netbench serve {port} {cpu} >/dev/null 2>&1 & sleep 0.2"
         self.kubectl("exec", "-n", namespace, name, "--", "sh", "-c", serve)
 
     def shell(self, name: str, script: str, namespace: str = "default") -> subprocess.CompletedProcess[str]:

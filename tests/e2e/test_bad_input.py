@@ -28,7 +28,7 @@ def test_a_field_that_is_not_supported_yet_is_named_and_the_policy_fails_closed(
     found = eventually(verdict, "the policy has a verdict")
     bench.delete(policy)
     assert found["status"] == "False"
-    assert "rules.http" in found["message"]
+    assert "spec.ingress[0].toPorts[0].rules" in found["message"]
 
 
 def test_a_helm_value_of_the_wrong_type_is_named(bench: Bench):

@@ -11,13 +11,15 @@ PODS = (
     pod("far", "k8s-w2"),
 )
 SERVICE = service("steady", {"app": "steady"})
+DATAGRAMS = 7100  # a server of their own: one busy with streams would overrun its UDP buffer
 
 
 @pytest.fixture(scope="module")
 def addresses(bench: Bench):
     found = bench.start(*PODS)
     bench.serve("steady")
-    bench.serve("forbidden")
+    bench.serve("steady", DATAGRAMS, cpu=1)
+    bench.serve("forbidden", DATAGRAMS)
     bench.apply(SERVICE, bench.deny("forbidden"))
     eventually(lambda: not bench.connects("near", found["forbidden"]), "the policy is enforced")
     found["service"] = bench.get("service", "steady")["spec"]["clusterIP"]
@@ -47,9 +49,9 @@ def kill_agent(bench: Bench, node: str) -> None:
 def test_no_packets_fate_changes_while_the_agent_dies_and_returns(bench: Bench, addresses):
     seconds = "25"
     probes = {
-        "datagrams on the node": bench.background("near", "watch", addresses["steady"], "7000", seconds),
-        "datagrams across": bench.background("far", "watch", addresses["steady"], "7000", seconds),
-        "what is forbidden": bench.background("far", "watch", addresses["forbidden"], "7000", seconds),
+        "datagrams on the node": bench.background("near", "watch", addresses["steady"], str(DATAGRAMS), seconds),
+        "datagrams across": bench.background("far", "watch", addresses["steady"], str(DATAGRAMS), seconds),
+        "what is forbidden": bench.background("far", "watch", addresses["forbidden"], str(DATAGRAMS), seconds),
     }
     connections = {
         "to the pod": bench.background("far", "crr", addresses["steady"], "7000", seconds, "0"),

@@ -218,15 +218,20 @@ static void watch(const struct sockaddr_in *to, double seconds)
 		struct timespec until = {.tv_sec = (time_t)next, .tv_nsec = (long)((next - (time_t)next) * 1e9)};
 
 		clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
+		next += 0.001;
+		/* A prober that was not scheduled skips: a burst would only measure socket buffers. */
+		if (now(CLOCK_MONOTONIC) > next)
+			continue;
 		sent[seq] = now(CLOCK_REALTIME);
 		if (send(fd, &seq, sizeof(seq), 0) < 0 && errno != ECONNREFUSED && errno != EPERM)
 			die("send");
 		drain(fd, answered);
-		next += 0.001;
 	}
 	usleep(200 * 1000);
 	drain(fd, answered);
 	for (seq = 0; seq < total; seq++) {
+		if (!sent[seq])
+			continue;
 		if (answered[seq] != last)
 			printf("%s %.6f\n", answered[seq] ? "ok" : "lost", sent[seq]);
 		last = answered[seq];
