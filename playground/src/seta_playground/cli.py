@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
     name, progress = arguments.name, Progress()
     match arguments.command:
         case "install":
-            install.ensure(progress, arguments.binaries)
+            install.images(progress, install.programs(progress, arguments.binaries))
             progress.say("everything is installed")
         case "up":
             cluster = up.up(name, settings(arguments), progress, arguments.binaries)

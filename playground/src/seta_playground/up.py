@@ -9,10 +9,12 @@ import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from seta_playground import (
     api,
+    binaries,
     cgroups,
     cleanup,
     containerd,
@@ -40,6 +42,15 @@ WORKLOADS_TIMEOUT = 180.0
 ROLE = "node-role.kubernetes.io/control-plane"
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What a cluster is put together from."""
+
+    programs: binaries.Binaries
+    images: Path  # a containerd root with every image in it
+    network: network.Network
+
+
 def up(name: str, settings: state.Settings, progress: Progress, ready_binaries: str | None = None) -> state.Cluster:
     """Bring the cluster up; returns at once where it is up with the same settings."""
     plan.make(name, settings.nodes)
@@ -51,15 +62,16 @@ def up(name: str, settings: state.Settings, progress: Progress, ready_binaries: 
         if cleanup.left_over(name):
             with progress.step(f"removing what an earlier cluster {name} left"):
                 cleanup.remove(name)
-        installed = install.ensure(progress, ready_binaries, seta=settings.network == "seta")
-        kind = network.of(settings, installed.programs)
+        programs = install.programs(progress, ready_binaries)
+        kind = network.of(settings, programs)
         kind.check()
+        images = install.images(progress, programs, seta=settings.network == "seta")
         own = processes.record(os.getpid())
-        directories = tuple(map(str, installed.programs.directories()))
+        directories = tuple(map(str, programs.directories()))
         cluster = state.Cluster(name, settings, state.STARTING, own, binaries=directories)
         cluster.save()
         try:
-            cluster = _bring_up(cluster, installed, kind, progress)
+            cluster = _bring_up(cluster, Parts(programs, images, kind), progress)
         except KeyboardInterrupt:
             with progress.step(f"interrupted: removing cluster {name}"):
                 cleanup.remove(name)
@@ -81,19 +93,17 @@ def _already_up(name: str, settings: state.Settings) -> state.Cluster | None:
     return known
 
 
-def _bring_up(
-    cluster: state.Cluster, installed: install.Installed, kind: network.Network, progress: Progress
-) -> state.Cluster:
+def _bring_up(cluster: state.Cluster, parts: Parts, progress: Progress) -> state.Cluster:
     cluster.logs.mkdir(mode=0o700)
     with progress.step(f"LAN {plan.LAN} with {len(cluster.plan.nodes)} nodes, router and world"):
         cgroups.make(cgroups.of_place(cluster.name, plan.WORLD))
         lan.create(cluster.plan)
-        kind.connect(cluster.plan)
+        parts.network.connect(cluster.plan)
     with progress.step("certificates"):
         pki.create(cluster.pki, cluster.plan)
     cluster = _start_forwarder(cluster)
     with progress.step("nodes: namespaces, images, containerd"):
-        _start_nodes(cluster, installed, kind)
+        _start_nodes(cluster, parts)
     asked = api.Api(cluster)
     with progress.step(f"API server on https://127.0.0.1:{cluster.port}"):
         api.wait(
@@ -102,8 +112,8 @@ def _bring_up(
             lambda: f"kube-apiserver ready: `playground logs kube-apiserver --name {cluster.name}`",
         )
     with progress.step("CoreDNS manifest"):
-        _kubectl_apply(cluster, installed, dns.manifest())
-    kind.install(cluster, progress)
+        _kubectl_apply(cluster, parts, dns.manifest())
+    parts.network.install(cluster, progress)
     _wait_until_ready(cluster, asked, progress)
     return cluster
 
@@ -143,12 +153,12 @@ def _listener() -> socket.socket:
     raise PlaygroundError("no port is free on 127.0.0.1")
 
 
-def _start_nodes(cluster: state.Cluster, installed: install.Installed, kind: network.Network) -> None:
+def _start_nodes(cluster: state.Cluster, parts: Parts) -> None:
     """All at once; the control plane's first, as the others wait for its API server."""
 
     def start(one: plan.Node) -> None:
-        spec = node.spec(cluster, one, installed.programs, kind.additions(one))
-        containerd.copy_template(installed.images, paths.data_dir(cluster.name) / one.name / "containerd")
+        spec = node.spec(cluster, one, parts.programs, parts.network.additions(one))
+        containerd.copy_template(parts.images, paths.data_dir(cluster.name) / one.name / "containerd")
         node.write_configuration(cluster, one)
         node.start(cluster, one, spec)
 
@@ -156,8 +166,8 @@ def _start_nodes(cluster: state.Cluster, installed: install.Installed, kind: net
         list(pool.map(start, cluster.plan.nodes))
 
 
-def _kubectl_apply(cluster: state.Cluster, installed: install.Installed, manifest: str) -> None:
-    kubectl = installed.programs.path("kubectl")
+def _kubectl_apply(cluster: state.Cluster, parts: Parts, manifest: str) -> None:
+    kubectl = parts.programs.path("kubectl")
     command = [str(kubectl), "--kubeconfig", str(cluster.kubeconfig), "apply", "-f", "-"]
     done = subprocess.run(command, input=manifest, capture_output=True, text=True, check=False)
     if done.returncode != 0:
