@@ -23,6 +23,7 @@ MANAGER = "seta-agent"
 NODE_LABEL = "seta.dev/node"  # so that an agent can list its own
 LISTING_SECONDS = 600.0  # somebody may have deleted or changed one
 RETRY_SECONDS = 2.0
+SETTLE_SECONDS = 0.5  # after a change: whether policy is enforced is known once the programmer has applied it
 AT_ONCE = 8  # requests; a burst of pods must not take the API server for itself
 CONFLICT = 409
 Key = tuple[str, str]  # namespace, pod name
@@ -90,7 +91,7 @@ class EndpointWriter:
         self._gate = asyncio.Semaphore(AT_ONCE)
 
     async def run(self) -> None:
-        due = 0.0
+        due, pause = 0.0, SETTLE_SECONDS
         loop = asyncio.get_running_loop()
         while True:
             try:
@@ -101,7 +102,8 @@ class EndpointWriter:
             except KubeError as error:
                 log.warning("cilium_endpoints_unlisted", error=str(error))
                 complete = False
-            await self._pause(LISTING_SECONDS if complete else RETRY_SECONDS)
+            changed = await self._pause(pause if complete else RETRY_SECONDS)
+            pause = SETTLE_SECONDS if changed else LISTING_SECONDS
 
     async def step(self) -> bool:
         """Writes every difference. False where some could not be written."""
@@ -178,11 +180,13 @@ class EndpointWriter:
         self._written[key] = _seen(metadata, None)
         return False
 
-    async def _pause(self, seconds: float) -> None:
+    async def _pause(self, seconds: float) -> bool:
+        """Whether something changed before the time was over."""
         try:
             await asyncio.wait_for(self._signal.wait(), seconds)
         except TimeoutError:
-            return
+            return False
+        return True
 
 
 def _seen(metadata: dict[str, Any], content: Object | None) -> Written:

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import structlog
 
-from seta_agent import kube_access, logs, paths, settings
+from seta_agent import kube_access, logs, paths, process, settings
 from seta_crds.labels import LabelFilter
 
 log = structlog.get_logger()
@@ -44,6 +44,7 @@ async def _run(configured: settings.Settings, label_filter: LabelFilter, access:
     from seta_agent.agent import Agent  # noqa: PLC0415 - numpy, aiohttp and pyroute2 come with it
     from seta_agent.kube import KubeClient  # noqa: PLC0415
 
+    process.relax_collector()
     client = KubeClient(access)
     try:
         await Agent(configured, label_filter, paths.from_environment(), client).run()

@@ -1,5 +1,7 @@
 """Endpoints in, CiliumEndpoints on the API server out."""
 
+import asyncio
+
 import pytest
 
 from seta_agent import cep
@@ -102,3 +104,25 @@ async def test_a_failing_write_is_tried_again(world, api, writer):
 def test_a_long_node_name_still_fits_a_label():
     assert cep.node_label("k8s-w1") == "k8s-w1"
     assert len(cep.node_label("n" * 64)) == 32
+
+
+async def test_enforcement_is_written_when_the_programmer_has_applied_it(world, api, monkeypatch):
+    monkeypatch.setattr(cep, "SETTLE_SECONDS", 0.02)
+    client, enforced = KubeClient(Access(api.url, None)), [(False, False)]
+    task = asyncio.create_task(cep.EndpointWriter(world.tables, client, NODE, lambda _: enforced[0]).run())
+    add(world)
+    written = await eventually(lambda: api.objects.get(f"{PATH}/xwing"))
+    assert written["status"]["policy"]["ingress"]["enforcing"] is False
+    world.tables.policies.set("cnp.default.x", None)
+    enforced[0] = (True, False)
+    await eventually(lambda: api.objects[f"{PATH}/xwing"]["status"]["policy"]["ingress"]["enforcing"])
+    task.cancel()
+    await asyncio.wait({task})
+    await client.close()
+
+
+async def eventually(fact):
+    async with asyncio.timeout(10):
+        while not (answer := fact()):  # noqa: ASYNC110 - the API server of dicts tells nobody
+            await asyncio.sleep(0.005)
+    return answer

@@ -184,6 +184,15 @@ def test_from_outside_what_is_the_clusters_is_shown_once(outside):
     assert outside("identity", "list").stdout.splitlines()[1:] == ["2     reserved:world", "300   k8s:a"]
 
 
+def test_headers_can_be_left_out(outside, tmp_path, agent):
+    assert [line.split()[0] for line in outside("endpoint", "list", "--no-headers").stdout.splitlines()] == [
+        "k8s-w1",
+        "k8s-w2",
+    ]
+    agent(IDENTITIES)
+    assert seta(tmp_path, "identity", "list", "--no-headers").stdout == "2    reserved:world\n"
+
+
 def test_one_node_looks_as_on_that_node(outside):
     assert outside("endpoint", "list", "--node", "k8s-w2").stdout.startswith("ENDPOINT   POLICY")
 

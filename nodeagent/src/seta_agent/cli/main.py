@@ -64,7 +64,10 @@ def show(command: Command, args: argparse.Namespace, data: Any) -> None:
     if args.output:
         print(encode(data, args.output))
         return
-    text = merge.text(command.show(data, args))
+    shown = command.show(data, args)
+    if args.no_headers and not isinstance(shown, str):
+        shown = shown[command.header :]
+    text = merge.text(shown)
     if text:
         print(text)
 
@@ -73,7 +76,8 @@ def show_by_node(command: Command, args: argparse.Namespace, answers: dict[str, 
     if args.output:
         print(encode(answers, args.output))
         return
-    print(merge.by_node({node: command.show(data, args) for node, data in answers.items()}, command.header))
+    shown = {node: command.show(data, args) for node, data in answers.items()}
+    print(merge.by_node(shown, command.header, with_header=not args.no_headers))
 
 
 def encode(data: Any, form: str) -> str:
@@ -112,6 +116,7 @@ def _group(groups: dict[tuple[str, ...], Any], path: tuple[str, ...]) -> Any:
 def _common() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("-o", "--output", choices=("json", "yaml"), default="", help="print the data, not a table")
+    common.add_argument("--no-headers", action="store_true", help="print the rows of a table only")
     common.add_argument("--node", default="", help="ask this node's agent, through kubectl")
     return common
 

@@ -37,7 +37,7 @@ def text(shown: list[Row] | str) -> str:
     return shown if isinstance(shown, str) else table.render(shown)
 
 
-def by_node(shown: Mapping[str, list[Row] | str], header: int) -> str:
+def by_node(shown: Mapping[str, list[Row] | str], header: int, *, with_header: bool) -> str:
     """One table with a NODE column; texts that are no tables stand under their node's name."""
     rows: list[Row] = []
     texts: list[str] = []
@@ -46,5 +46,5 @@ def by_node(shown: Mapping[str, list[Row] | str], header: int) -> str:
             texts.append(f"# {node}\n{content}")
         else:
             marked = table.with_node(content, node, header=header)
-            rows += marked if not rows else marked[header:]
+            rows += marked if with_header and not rows else marked[header:]
     return "\n\n".join(([table.render(rows)] if rows else []) + texts)
