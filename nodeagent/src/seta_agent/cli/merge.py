@@ -17,6 +17,8 @@ def bare_words(words: Sequence[str]) -> list[str]:
         name, _, value = word.partition("=")
         if skip:
             skip = False
+        elif word == "--no-headers":
+            continue
         elif name in OWN_OPTIONS:
             skip = not value
         elif not (word.startswith("-o") and len(word) > 2):
