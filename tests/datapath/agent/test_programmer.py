@@ -10,7 +10,7 @@ import pytest
 
 from seta_agent.bpf import syscall
 from seta_agent.bpf.maps import Map
-from seta_agent.programmer import devices, gc
+from seta_agent.programmer import devices, gc, node
 from seta_agent.programmer.errors import ProgrammingError
 from seta_agent.tables import (
     Backend,
@@ -210,6 +210,22 @@ async def test_a_pod_whose_device_is_gone_is_told_and_keeps_nobody_back(lab):
     await lab.add_pod(6)
     await lab.until(lambda: 9 in lab.agent.status()["endpoint_errors"])
     assert "no such device" in lab.agent.status()["endpoint_errors"][9]
+
+
+@on_a_node
+async def test_what_keeps_failing_is_tried_again_at_one_pace(lab, monkeypatch):
+    monkeypatch.setattr(node, "RETRY_SECONDS", 0.1)
+    await lab.start()
+    pod = await lab.add_pod(5)
+    for number in range(20, 40):
+        broken = dataclasses.replace(
+            pod.endpoint, id=number, ifname="lxcgone", ifindex=999, ipv4=IP(f"10.1.1.{number}")
+        )
+        lab.tables.endpoints.set(number, broken)
+        await lab.applied()
+    before = lab.agent.status()["passes"]
+    await asyncio.sleep(0.55)
+    assert 1 <= lab.agent.status()["passes"] - before <= 6
 
 
 @on_a_node

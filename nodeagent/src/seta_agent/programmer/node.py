@@ -55,6 +55,7 @@ class NodeProgrammer:
         self._devices_dirty = False
         self._applied = asyncio.Condition()
         self._failure = ""  # why the last pass did not get through, "" if it did
+        self._retry: asyncio.TimerHandle | None = None  # when what failed is tried again; one for all
         self._synced = False
         self._passes = 0
         self._pass_seconds = 0.0
@@ -90,6 +91,8 @@ class NodeProgrammer:
 
     async def close(self) -> None:
         """Let go of descriptors; what is pinned goes on."""
+        if self._retry:
+            self._retry.cancel()
         if self._host:
             await self._in_netlink_thread(self._host.close)
         self._netlink_thread.shutdown()
@@ -184,8 +187,12 @@ class NodeProgrammer:
         while True:
             await self._wake.wait()
             await self._pass()
-            if self._failure or self._endpoints.retry():
-                asyncio.get_running_loop().call_later(RETRY_SECONDS, self._wake.set)
+            if (self._failure or self._endpoints.retry()) and self._retry is None:
+                self._retry = asyncio.get_running_loop().call_later(RETRY_SECONDS, self._try_again)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        self._wake.set()
 
     async def _pass(self) -> None:
         """Every stage once. A stage that fails does not keep the others back; what it could not do stays dirty."""
