@@ -25,8 +25,9 @@ from tests.api.client import Client
 ROOT = pathlib.Path(__file__).parents[2]
 PREFIX = "op-api-"
 ADMIN, OPERATOR = "admin-token", "operator-token"
+OPERATOR_USER = "system:serviceaccount:kube-system:seta-operator"
 TOKENS = f"""{ADMIN},admin,1,"system:masters"
-{OPERATOR},system:serviceaccount:kube-system:seta-operator,2,"system:serviceaccounts,system:authenticated"
+{OPERATOR},{OPERATOR_USER},2,"system:serviceaccounts,system:authenticated"
 """
 
 
@@ -99,6 +100,7 @@ class ControlPlane:
         self.programs, self.directory = found, directory
         self.port = free_port()
         self.authority = directory / "certs/apiserver.crt"
+        self.audit_log = directory / "audit.log"
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def up(self) -> None:
@@ -120,6 +122,8 @@ class ControlPlane:
                 "--service-account-issuer=https://kubernetes.default.svc",
                 "--authorization-mode=RBAC",
                 "--service-cluster-ip-range=10.96.0.0/16",
+                f"--audit-policy-file={self._audit_policy()}",
+                f"--audit-log-path={self.audit_log}",
                 "--disable-admission-plugins=ServiceAccount",  # nobody makes service accounts here
             )
         )
@@ -161,6 +165,13 @@ class ControlPlane:
             with urllib.request.urlopen(request, context=context, timeout=2) as answer:  # noqa: S310
                 return bool(answer.status == 200)
         return False
+
+    def _audit_policy(self) -> pathlib.Path:
+        """Write down what the operator asks for, and nobody else."""
+        rules = [{"level": "Metadata", "users": [OPERATOR_USER]}, {"level": "None"}]
+        policy = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": rules}
+        (self.directory / "audit.json").write_text(json.dumps(policy))
+        return self.directory / "audit.json"
 
     def _kubeconfig(self, token: str) -> dict[str, object]:
         cluster = {"server": f"https://127.0.0.1:{self.port}", "certificate-authority": str(self.authority)}

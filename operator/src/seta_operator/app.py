@@ -77,18 +77,17 @@ class App:
 
     async def wait_for_whole_picture(self) -> None:
         """Wait until the watches have shown all there is: allocating or collecting on less would do harm."""
-        while True:
+        missing = dict.fromkeys(self.cluster.tables, 0)
+        while missing:
             try:
-                missing = await sweep.missing(self.api, self.cluster)
+                missing = await sweep.missing(self.api, self.cluster, missing)
             except errors.ApiError as error:
                 self._waiting(f"the API server does not answer: {error}")
-            else:
-                if not missing:
-                    self._state = ""
-                    return
+            if missing:
                 counts = ", ".join(f"{count} {kind.plural}" for kind, count in missing.items())
                 self._waiting(f"not everything is listed yet: {counts}")
-            await asyncio.sleep(0.2)
+                await asyncio.sleep(0.2)
+        self._state = ""
 
     def _waiting(self, state: str) -> None:
         self._state = state

@@ -10,6 +10,7 @@ from typing import Any
 import kopf
 
 from seta_crds.names import Kind
+from seta_operator.handlers import stateless
 from seta_operator.store import cluster as tables
 from seta_operator.store import connection
 
@@ -34,6 +35,9 @@ def settings() -> kopf.OperatorSettings:
     found.scanning.disabled = True  # no watch on CRDs: they are there before we start (app.py)
     found.peering.standalone = True  # one replica, strategy Recreate
     found.execution.max_workers = 1
+    found.queueing.idle_timeout = 0.05  # seconds a task per object outlives its event: not thousands at a time
+    found.persistence.diffbase_storage = stateless.NoDiffBase()
+    found.persistence.progress_storage = stateless.NoProgress()
     return found
 
 

@@ -6,6 +6,7 @@ only are cheap.
 """
 
 import asyncio
+from collections.abc import Iterable
 
 import structlog
 
@@ -18,17 +19,17 @@ INTERVAL = 300.0  # seconds
 log = structlog.get_logger()
 
 
-async def missing(api: Api, cluster: Cluster) -> dict[Kind, int]:
-    """Kind -> how many objects are there that no watch has shown yet; empty once the picture is complete.
+async def missing(api: Api, cluster: Cluster, kinds: Iterable[Kind]) -> dict[Kind, int]:
+    """Kind -> how many of its objects no watch has shown yet; without the kinds that are complete.
 
     Raises:
         ApiError: the API server does not answer.
 
     """
     found: dict[Kind, int] = {}
-    for kind, table in cluster.tables.items():
+    for kind in kinds:
         _, listed = await api.names(kind)
-        if unseen := listed - table.known():
+        if unseen := listed - cluster.tables[kind].known():
             found[kind] = len(unseen)
     return found
 

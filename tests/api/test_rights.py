@@ -1,0 +1,83 @@
+"""The chart's ClusterRole has the verbs that the operator uses, and no others: the API server's audit log tells."""
+
+import json
+import pathlib
+
+from seta_crds import names
+from tests.api import cluster
+from tests.api.client import Client
+from tests.api.controlplane import ControlPlane, Operator, eventually
+from tests.api.test_restart import endpoint, node, pod, policy, service
+
+Right = tuple[str, str, str]  # verb, group, resource with subresource
+
+
+def granted(plane: ControlPlane) -> set[Right]:
+    role = json.loads(plane.kubectl("get", "clusterrole", "seta-operator", "-o", "json").stdout)
+    return {
+        (verb, group, resource)
+        for rule in role["rules"]
+        for verb in rule["verbs"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+
+def used(log: pathlib.Path) -> tuple[set[Right], set[Right]]:
+    """What was asked for, and what of it was forbidden."""
+    asked, forbidden = set(), set()
+    for line in log.read_text().splitlines():
+        event = json.loads(line)
+        place = event.get("objectRef")
+        if place is None or "resource" not in place:
+            continue  # discovery
+        resource = "/".join(part for part in (place["resource"], place.get("subresource")) if part)
+        right = (event["verb"], place.get("apiGroup", ""), resource)
+        asked.add(right)
+        if event.get("responseStatus", {}).get("code") == 403:
+            forbidden.add(right)
+    return asked, forbidden
+
+
+def test_every_right_is_used_and_none_is_missing(plane: ControlPlane, lone_operator: Operator, api: Client) -> None:
+    lone_operator.start()
+    wide = {"kind": "CiliumClusterwideNetworkPolicy", "metadata": {"name": "wide"}}
+    wide["spec"] = {"endpointSelector": {}, "ingress": [{}]}
+    api.apply(wide)
+    # More nodes than pod CIDRs: one CiliumNode's status is written. 10.0.0.0/16 has 256 of them.
+    for number in range(257):
+        api.apply(node(f"n{number:03}", number % 250 + 1))
+    made = [pod("a", crew="x"), service("s"), policy("p", app="a"), endpoint("a", 300, app="a")]
+    for body in made:
+        api.apply(body)
+    eventually(lambda: complete(api), 30, "everything written")
+    # A change and an end for each kind: update and delete.
+    identity = api.list(names.IDENTITY)[0]
+    api.apply(
+        {"kind": "CiliumIdentity", "metadata": {"name": identity["metadata"]["name"]}, "security-labels": {"x": "y"}}
+    )
+    api.apply(pod("b", crew="x"))
+    api.apply(node("n000", 99))
+    api.apply(policy("p", crew="x"))
+    api.apply({**service("s"), "spec": {"ports": [{"name": "other", "port": 81}]}})
+    api.apply(endpoint("a", 301, app="a"))
+    api.apply(policy("q", app="c"))
+    api.apply(pod("c", crew="x", app="c"))
+    eventually(lambda: "default: app=c,crew=x" in cluster.seen(api)["CiliumIdentity"], 10, "the new pod's identity")
+    # And everything ends, also what ends while it is dead.
+    lone_operator.kill()
+    api.wipe(cluster.WRITTEN_BY_USERS)
+    lone_operator.start()
+    eventually(lambda: not cluster.leftovers(api), 15, "all taken back")
+    asked, forbidden = used(plane.audit_log)
+    assert forbidden == set()
+    assert asked <= granted(plane)
+    reads = {right for right in granted(plane) if right[0] == "get"}  # only after a conflict, which is chance
+    assert granted(plane) - asked - reads == set()
+
+
+def complete(api: Client) -> bool:
+    seen = cluster.seen(api)
+    valid = all(seen[kind.kind] and "status" in next(iter(seen[kind.kind].values())) for kind in cluster.JUDGED)
+    told = any("status" in one for one in seen["CiliumNode"].values())
+    return valid and told and all(seen[kind.kind] for kind in cluster.WRITTEN_BY_OPERATOR)
