@@ -39,15 +39,17 @@ struct endpoint_info;
 
 struct pkt {
 	struct __sk_buff *skb;			/* entry; always */
-	struct endpoint_info *src_ep;		/* local sender or NULL; find_source() */
-	struct endpoint_info *dst_ep;		/* local target or NULL; find_destination() */
+	struct endpoint_info *src_ep;		/* local sender, or NULL; find_source() or
+						 * find_sender() of each program */
+	struct endpoint_info *dst_ep;		/* local target, or NULL; find_destination()
+						 * or find_target() */
 	__u32 family;				/* parse_l3() */
-	__u32 src_id;				/* identities; find_source(),   */
+	__u32 src_id;				/* identity; with src_ep, or from the VNI */
 	struct tuple t;				/* parse; nat rewrites it with the packet */
 	struct tuple inner;			/* icmp_inner(), if is_error: the tuple the
 						 * error's receiver would see as a packet of
 						 * the connection it speaks of */
-	__u32 dst_id;				/*   find_destination()         */
+	__u32 dst_id;				/* identity; with dst_ep */
 	__be32 tunnel_endpoint;			/* find_destination(): node of a remote pod */
 	__u32 cookie;				/* policy: the entry that decided */
 	__u32 now;				/* ct_lookup(): seconds, CLOCK_MONOTONIC */
