@@ -116,14 +116,14 @@ def _build(cache: Path, into: Path, progress: Progress) -> None:
 
 def _compile(go: Path, env: dict[str, str], into: Path, progress: Progress) -> None:
     packages = [f"./cmd/{binary}" for binary in LINKS]
-    stale = _run([go, "list", *FLAGS, "-deps", "-f", "{{.Stale}}", *packages], env)
-    total = stale.split().count("true")
+    stale = _run([go, "list", *FLAGS, "-deps", "-f", "{{.Stale}}", *packages], env).split()
+    already, total = stale.count("false"), len(stale)
     command: list[str | Path] = [go, "build", "-v", *FLAGS, "-ldflags", _ldflags(), "-o", f"{into}/", *packages]
     with subprocess.Popen(command, cwd=versions.GO_MODULE, env=env, stderr=subprocess.PIPE, text=True) as build:
         said = []
         for line in build.stderr or ():
             said.append(line)
-            progress.note(f"compiling: {min(len(said), total)} of {total} packages, {line.strip()}")
+            progress.note(f"compiling: {min(already + len(said), total)} of {total} packages, {line.strip()}")
     if build.returncode != 0:
         raise PlaygroundError(f"go build failed:\n{''.join(said[-15:])}")
 
