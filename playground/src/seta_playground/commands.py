@@ -38,7 +38,7 @@ def status(name: str) -> None:
     settings = cluster.settings
     print(f"cluster      {name}: {cluster.phase}, network {settings.network} {settings.kube_proxy}".rstrip())
     print(f"API server   https://127.0.0.1:{cluster.port}  (KUBECONFIG={cluster.kubeconfig})")
-    ready = api.Api(cluster).nodes()
+    ready = api.Api(cluster).nodes() if cluster.port else {}
     for node in cluster.plan.nodes:
         kubernetes = {None: "unknown to Kubernetes", True: "Ready", False: "NotReady"}[ready.get(node.name)]
         runs = cluster.node_pid(node.name)
@@ -67,6 +67,8 @@ def _print_memory(name: str) -> None:
 def env(name: str) -> None:
     """Shell commands that put the cluster's kubectl, helm and seta within reach."""
     cluster = state.running(name)
+    if not cluster.port:
+        raise PlaygroundError(f"cluster {name} never got an API server: `playground up --name {name}` starts it again")
     directories = [*cluster.binaries, str(Path(sys.executable).parent)]
     print(f"export KUBECONFIG={shlex.quote(str(cluster.kubeconfig))}")
     print(f'export PATH={shlex.quote(":".join(directories))}:"$PATH"')

@@ -39,6 +39,7 @@ PREFERRED_PORT = 6443
 API_TIMEOUT = 60.0  # seconds
 NODES_TIMEOUT = 180.0
 WORKLOADS_TIMEOUT = 180.0
+STAYS = "It stays to be looked at: `playground status|logs|exec --name {name}`. The next `up`, or `down`, removes it."
 ROLE = "node-role.kubernetes.io/control-plane"
 
 
@@ -76,6 +77,8 @@ def up(name: str, settings: state.Settings, progress: Progress, ready_binaries: 
             with progress.step(f"interrupted: removing cluster {name}"):
                 cleanup.remove(name)
             raise
+        except PlaygroundError as error:
+            raise PlaygroundError(f"{error}\n{STAYS.format(name=name)}") from error
         return cluster.but(phase=state.RUNNING)
 
 

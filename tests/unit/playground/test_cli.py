@@ -59,3 +59,10 @@ def test_a_cluster_that_is_not_up_is_answered_with_a_sentence(monkeypatch, tmp_p
     monkeypatch.setattr(state.paths, "RUN", tmp_path)
     assert cli.main(["env", "--name", "nowhere"]) == 1
     assert capsys.readouterr().err.startswith("playground: no cluster named nowhere is up")
+
+
+def test_a_cluster_that_never_got_an_api_server_has_no_environment(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(state.paths, "RUN", tmp_path)
+    state.Cluster("x", state.Settings(), state.STARTING, None).save()
+    assert cli.main(["env", "--name", "x"]) == 1
+    assert "playground up --name x" in capsys.readouterr().err
