@@ -27,6 +27,8 @@ def test_claims_of_another_configuration_are_kept_and_not_given_out() -> None:
     assert pool.claim("far", "192.168.0.0/24")
     assert not pool.claim("late", "10.0.0.0/24"), "overlaps old's"
     assert not pool.claim("twin", "192.168.0.0/24")
+    assert not pool.claim("odd", "everything")
+    assert not pool.claim("six", "fd00::/64")
     assert str(pool.give("new")) == "10.0.1.0/24"
     with pytest.raises(PoolExhaustedError):
         pool.give("more")

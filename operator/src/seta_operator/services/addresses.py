@@ -22,8 +22,11 @@ class PodCIDRs:
         self._search: Iterator[Network] = self._pieces()
 
     def claim(self, node: str, cidr: str) -> bool:
-        """Take over what a node has already, in the pool or not, unless it overlaps another node's."""
-        network = ipaddress.IPv4Network(cidr, strict=False)
+        """Take over what a node has already, in the pool or not, unless it overlaps another node's or is no range."""
+        try:
+            network = ipaddress.IPv4Network(cidr)
+        except ValueError:
+            return False
         if self._taken.get(network, node) != node or self._overlaps_odd(network):
             return False
         self._set(node, network)

@@ -35,7 +35,7 @@ class Nodes(Subject[str]):
         for (_, name), held in sorted(written.items()):
             cidrs = held.content.get("spec", {}).get("ipam", {}).get("podCIDRs") or []
             if ("", name) in self._cluster.nodes and cidrs and not self._pod_cidrs.claim(name, cidrs[0]):
-                log.warning("node.overlap", node=name, cidr=cidrs[0])
+                log.warning("node.cidr_refused", node=name, cidr=cidrs[0])
         for _, name in self._cluster.nodes.known() | written.known():
             self.mark(name)
 

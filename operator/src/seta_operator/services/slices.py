@@ -32,7 +32,7 @@ class Slices(Subject[Key]):
         living = self._cluster.endpoints.known()
         for (_, name), held in sorted(written.items()):
             namespace = held.content.get("namespace", "")
-            listed = {(namespace, item["name"]) for item in held.content.get("endpoints", [])}
+            listed = {(namespace, item.get("name", "")) for item in held.content.get("endpoints", [])}
             self._slicing.claim(name, namespace, listed & living)
         for key in living | written.known():
             self.mark(key)
