@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import io
+import os
 import json
 import pathlib
 import tarfile
@@ -81,14 +82,22 @@ def test_an_image_is_built_once(ensure, buildah):
     assert buildah.built == ["example/one:1"]
 
 
-def test_a_changed_source_builds_it_again_and_the_old_tar_goes(ensure, buildah, image):
+def test_a_changed_source_builds_it_again(ensure, buildah, image):
     (before,) = ensure()
     (image.context / "src/main.py").write_text("print(2)\n")
     (after,) = ensure()
     assert before != after
     assert after.exists()
-    assert not before.exists()
     assert buildah.built == ["example/one:1"] * 2
+
+
+def test_the_last_few_tars_stay_for_other_checkouts_and_older_ones_go(ensure, image):
+    made = []
+    for number in range(build.TARS_KEPT + 2):
+        (image.context / "src/main.py").write_text(f"print({number})\n")
+        made += ensure()
+        os.utime(made[-1], (number, number))
+    assert [tar.exists() for tar in made] == [False] * 2 + [True] * build.TARS_KEPT
 
 
 def test_what_only_this_machine_makes_of_sources_changes_nothing(ensure, buildah, image):

@@ -4,6 +4,7 @@ Called by the command `up` before any node starts, and again after a change of t
 the same is not looked at twice, and one that changed is rebuilt from the first step that changed.
 """
 
+import os
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from seta_playground.images.buildah import Buildah
 from seta_playground.images.catalogue import Bundle, Image
 from seta_playground.progress import Progress
 
+TARS_KEPT = 6
 # Debian has /mnt: a mount point of its own would stay in the image as an empty directory.
 PIP_OFFLINE = "[global]\nno-index = true\nfind-links = /mnt\n"
 
@@ -35,6 +37,7 @@ def ensure(
 def _bundle(cache: Path, wanted: Bundle, report: Progress, *, registry_reachable: bool) -> Path:
     tar = cache / f"{wanted.name}-{digest.of_bundle(wanted, str(registry_reachable))}.tar"
     if tar.is_file():
+        os.utime(tar)
         return tar
     buildah = Buildah(cache / "store", cache / "build.log")
     if not registry_reachable and not buildah.has(catalogue.BASE):
@@ -44,10 +47,15 @@ def _bundle(cache: Path, wanted: Bundle, report: Progress, *, registry_reachable
         _image(cache, buildah, image, report, registry_reachable=registry_reachable)
     with report.step(f"packing the {wanted.name} images"):
         bundle.write(buildah, wanted.images, tar)
-    for older in cache.glob(f"{wanted.name}-*.tar"):
-        if older != tar:
-            older.unlink()
+    _forget_old(cache, wanted.name)
     return tar
+
+
+def _forget_old(cache: Path, name: str) -> None:
+    """All but the last few: another checkout's `up` may be about to import one."""
+    tars = sorted(cache.glob(f"{name}-*.tar"), key=lambda path: path.stat().st_mtime)
+    for old in tars[:-TARS_KEPT]:
+        old.unlink()
 
 
 def _image(cache: Path, buildah: Buildah, image: Image, report: Progress, *, registry_reachable: bool) -> None:
