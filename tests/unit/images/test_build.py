@@ -3,8 +3,8 @@
 import dataclasses
 import hashlib
 import io
-import os
 import json
+import os
 import pathlib
 import tarfile
 
