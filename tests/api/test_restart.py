@@ -1,5 +1,6 @@
 """The operator killed with -9, at rest and in the middle: numbers and ranges stay, changes are caught up with."""
 
+import signal
 import time
 from typing import Any
 
@@ -201,3 +202,12 @@ def test_health_tells_what_is_missing(lone_operator: Operator, api: Client) -> N
     assert lone_operator.health() == (0, "")
     lone_operator.start()
     assert lone_operator.health() == (200, "ok\n")
+
+
+def test_a_signal_ends_it_at_once(lone_operator: Operator, api: Client) -> None:
+    api.apply(pod("a"))
+    lone_operator.start()
+    began = time.monotonic()
+    lone_operator.kill(signal.SIGTERM)
+    assert time.monotonic() - began < 4, "an update is as long without an operator as the old one takes to end"
+    assert '"operator.stopped"' in lone_operator.log.read_text()

@@ -27,6 +27,7 @@ from seta_operator.store.api import Api
 from seta_operator.store.cluster import READERS, Cluster
 from seta_operator.store.writer import Writer
 
+FIRST_PAUSE, LAST_PAUSE = 0.1, 2.0  # seconds between looks at what is not listed yet
 log = structlog.get_logger()
 # Given, because kopf would ask for the user's name, and a container's user has none. (kopf does not export the type.)
 IDENTITY: Any = "seta-operator"
@@ -38,6 +39,7 @@ class App:
     def __init__(self, settings: Settings, api: Api) -> None:
         self.api, self.cluster = api, Cluster()
         self.writer = Writer(api, self.cluster)
+        self._stopping = asyncio.Event()
         self._state = "starting"  # what it is waiting for; "" once it decides
         pool = PodCIDRs(settings.cluster_pool_ipv4_cidr, settings.cluster_pool_ipv4_mask_size)
         self.policy = Policy(
@@ -77,7 +79,7 @@ class App:
 
     async def wait_for_whole_picture(self) -> None:
         """Wait until the watches have shown all there is: allocating or collecting on less would do harm."""
-        missing = dict.fromkeys(self.cluster.tables, 0)
+        missing, pause = dict.fromkeys(self.cluster.tables, 0), FIRST_PAUSE
         while missing:
             try:
                 missing = await sweep.missing(self.api, self.cluster, missing)
@@ -86,7 +88,8 @@ class App:
             if missing:
                 counts = ", ".join(f"{count} {kind.plural}" for kind, count in missing.items())
                 self._waiting(f"not everything is listed yet: {counts}")
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LAST_PAUSE)
         self._state = ""
 
     def _waiting(self, state: str) -> None:
@@ -94,7 +97,10 @@ class App:
         log.info("operator.waiting", state=state)
 
     async def decide(self) -> None:
-        """Run the subjects once the picture is whole."""
+        """Run the subjects until kopf ends: it would wait five seconds for tasks that it did not make."""
+        await _first_of(self._decide(), self._stopping.wait())
+
+    async def _decide(self) -> None:
         await self.wait_for_whole_picture()
         log.info("cluster.listed", objects={kind.plural: len(table) for kind, table in self.cluster.tables.items()})
         async with asyncio.TaskGroup() as group:
@@ -106,7 +112,7 @@ class App:
     async def watch(self) -> None:
         """Run kopf until a signal ends it."""
         await kopf.operator(
-            registry=watching.registry(self.cluster),
+            registry=watching.registry(self.cluster, self._stopping),
             settings=watching.settings(),
             clusterwide=True,
             identity=IDENTITY,
@@ -128,7 +134,7 @@ async def run(settings: Settings, health_port: int) -> None:
         await _first_of(app.decide(), app.watch())
 
 
-async def _first_of(*parts: Coroutine[Any, Any, None]) -> None:
+async def _first_of(*parts: Coroutine[Any, Any, Any]) -> None:
     """Until one ends (kopf, on a signal) or fails; the others are then cancelled."""
     tasks = [asyncio.ensure_future(part) for part in parts]
     try:

@@ -5,6 +5,7 @@ every indexed one, which is quadratic and took more than 30 s for 2,000 objects.
 itself (store/sweep.py). Nothing here writes: no finalizers, no annotations, no Kubernetes events.
 """
 
+import asyncio
 from typing import Any
 
 import kopf
@@ -15,8 +16,8 @@ from seta_operator.store import cluster as tables
 from seta_operator.store import connection
 
 
-def registry(cluster: tables.Cluster) -> kopf.OperatorRegistry:
-    """Handlers for every kind the cluster has a table for."""
+def registry(cluster: tables.Cluster, stopping: asyncio.Event) -> kopf.OperatorRegistry:
+    """Handlers for every kind the cluster has a table for; `stopping` is set when a signal ends the operator."""
     found = kopf.OperatorRegistry()
     for kind in tables.READERS:
         _watch(found, kind, cluster)
@@ -24,6 +25,10 @@ def registry(cluster: tables.Cluster) -> kopf.OperatorRegistry:
     @kopf.on.login(registry=found)
     async def _login(**_: Any) -> kopf.ConnectionInfo:
         return connection.login()
+
+    @kopf.on.cleanup(registry=found)
+    async def _cleanup(**_: Any) -> None:
+        stopping.set()
 
     return found
 
