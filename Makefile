@@ -25,7 +25,7 @@ format: venv  ## format the code
 	@$(BIN)/ruff check --fix-only -q .
 
 test-unit: venv  ## unit tests: no root, seconds
-	@$(PYTEST) -q tests/unit
+	@$(PYTEST) -q tests/unit tests/policy
 
 test-datapath: install  ## the shipped eBPF objects, in namespaces: root
 	@$(PYTEST) -q tests/datapath
