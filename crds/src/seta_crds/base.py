@@ -65,6 +65,7 @@ class Crd(NamedTuple):
     categories: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
     status: bool = False  # has the status subresource
+    also_served: tuple[str, ...] = ()  # older versions with the same schema
 
 
 class Resource(Model):

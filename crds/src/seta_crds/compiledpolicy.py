@@ -6,6 +6,7 @@ from pydantic import Field
 
 from seta_crds import names
 from seta_crds.base import AGE, Column, Crd, Model, Resource
+from seta_crds.conditions import Conditions
 
 Protocol = Literal["TCP", "UDP", "SCTP", "ICMP", "ICMPV6", "ANY"]
 
@@ -42,7 +43,12 @@ class Direction(Model):
 
 
 class CompiledRule(Model):
-    subject: str = Field(description="Selector set of the endpoints that the rule is about.")
+    subject: str | None = Field(
+        default=None, description="Selector set of the endpoints that the rule is about; absent where nodes is given."
+    )
+    nodes: list[str] | None = Field(
+        default=None, description="Names of the nodes whose own traffic the rule is about, sorted."
+    )
     ingress: Direction | None = None
     egress: Direction | None = None
 
@@ -52,8 +58,14 @@ class CompiledPolicySpec(Model):
     rules: list[CompiledRule]
 
 
+class CompiledPolicyStatus(Model):
+    """The verdict on a NetworkPolicy, which has no place for one; other policies carry theirs themselves."""
+
+    conditions: Conditions | None = None
+
+
 class CompiledPolicy(Resource):
-    """Named cnp.<namespace>.<name> or ccnp.<name>."""
+    """Named cnp.<namespace>.<name>, ccnp.<name>, or np.<namespace>.<name> for a NetworkPolicy."""
 
     crd: ClassVar[Crd] = Crd(
         names.COMPILED_POLICY,
@@ -66,6 +78,8 @@ class CompiledPolicy(Resource):
             Column("Generation", "integer", ".spec.source.generation"),
             AGE,
         ),
+        status=True,
     )
 
     spec: CompiledPolicySpec
+    status: CompiledPolicyStatus | None = None

@@ -1,6 +1,6 @@
 """Status conditions, as every resource with a verdict carries them."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -19,3 +19,10 @@ class Condition(Model):
     )
     reason: str | None = Field(default=None, max_length=1024, description="One word for programs.")
     message: str | None = Field(default=None, max_length=32768, description="What to change, for people.")
+
+
+# One condition of each type.
+Conditions = Annotated[
+    list[Condition],
+    Field(json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}),
+]

@@ -11,12 +11,14 @@ import yaml
 
 from seta_crds import schema
 from seta_crds.base import Column, Resource
+from seta_crds.cidrgroup import CiliumCIDRGroup
 from seta_crds.compiledpolicy import CompiledPolicy
 from seta_crds.endpoint import CiliumEndpoint
 from seta_crds.endpointslice import CiliumEndpointSlice
 from seta_crds.identity import CiliumIdentity
 from seta_crds.networkpolicy import CiliumClusterwideNetworkPolicy, CiliumNetworkPolicy
 from seta_crds.node import CiliumNode
+from seta_crds.nodepolicystatus import NodePolicyStatus
 from seta_crds.selectorset import SelectorSet
 from seta_crds.servicetable import ServiceTable
 
@@ -24,6 +26,7 @@ JSON = dict[str, Any]
 RESOURCES: tuple[type[Resource], ...] = (
     CiliumNetworkPolicy,
     CiliumClusterwideNetworkPolicy,
+    CiliumCIDRGroup,
     CiliumIdentity,
     CiliumNode,
     CiliumEndpoint,
@@ -31,6 +34,7 @@ RESOURCES: tuple[type[Resource], ...] = (
     ServiceTable,
     CompiledPolicy,
     SelectorSet,
+    NodePolicyStatus,
 )
 _COMMON = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"type": "object"}}
 DEFAULT_DIRECTORY = Path(__file__).parents[3] / "deploy/chart/crds"
@@ -68,7 +72,7 @@ def manifest(resource: type[Resource]) -> JSON:
             "group": kind.group,
             "names": names,
             "scope": "Namespaced" if kind.namespaced else "Cluster",
-            "versions": [version],
+            "versions": [version, *({**version, "name": name, "storage": False} for name in crd.also_served)],
         },
     }
 

@@ -9,7 +9,10 @@ from seta_crds.base import AGE, Column, Crd, Resource
 
 
 class CiliumIdentity(Resource):
-    """The name is the number (256-65535); the labels it stands for are `security-labels`."""
+    """The name is the number, the labels it stands for are `security-labels`.
+
+    256-65535: pods; from 16777217: address ranges that policies name; from 33554433: single nodes.
+    """
 
     crd: ClassVar[Crd] = Crd(
         names.IDENTITY,

@@ -7,12 +7,14 @@ and memory depend on it.
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+Port = tuple[str, int, str]  # name, number, protocol
 NAMESPACE = "io.kubernetes.pod.namespace"
 CLUSTER = "io.cilium.k8s.policy.cluster"
 SERVICE_ACCOUNT = "io.cilium.k8s.policy.serviceaccount"
 NAMESPACE_LABELS = "io.cilium.k8s.namespace.labels"
+NAMED_PORTS = "io.cilium.k8s.named-ports"
 # A pod's own label under these keys would be a forged fact about its namespace or account.
 DERIVED_PREFIXES = ("io.cilium.k8s.", NAMESPACE)
 
@@ -30,6 +32,8 @@ RESERVED_LABELS: dict[int, dict[str, str]] = {  # number -> its labels
     number: {f"reserved:{name}": ""} for number, name in RESERVED_IDENTITIES.items()
 }
 MIN_IDENTITY, MAX_IDENTITY = 256, 65535
+CIDR_IDENTITIES = (0x01000001, 0x01FFFFFF)  # first and last number of address ranges that policies name
+NODE_IDENTITIES = (0x02000001, 0x02FFFFFF)  # of single nodes
 
 DEFAULT_FILTER = (
     r"reserved:.*",
@@ -120,12 +124,13 @@ def identity_labels(  # noqa: PLR0917 - the facts in the order of the contract w
     service_account: str,
     cluster_name: str,
     label_filter: LabelFilter,
+    named_ports: Iterable[Port] = (),
 ) -> dict[str, str]:
     """Labels of the pod's identity, `k8s:<key>` -> value, sorted by key.
 
     The pod's own labels, its namespace's (under io.cilium.k8s.namespace.labels.<key>), its
-    namespace, service account and cluster; what the filter refuses is left out. Equal
-    results mean equal identity.
+    namespace, service account and cluster; what the filter refuses is left out. The ports it
+    names are always in: pods of one identity agree about them. Equal results mean equal identity.
     """
     found = {key: value for key, value in pod_labels.items() if not key.startswith(DERIVED_PREFIXES)}
     found.update((f"{NAMESPACE_LABELS}.{key}", value) for key, value in namespace_labels.items())
@@ -133,7 +138,30 @@ def identity_labels(  # noqa: PLR0917 - the facts in the order of the contract w
     found[CLUSTER] = cluster_name
     if service_account:
         found[SERVICE_ACCOUNT] = service_account
-    return {f"k8s:{key}": found[key] for key in sorted(found) if label_filter.accepts("k8s", key)}
+    accepted = {key: value for key, value in found.items() if label_filter.accepts("k8s", key)}
+    if ports := named_ports_value(named_ports):
+        accepted[NAMED_PORTS] = ports
+    return {f"k8s:{key}": accepted[key] for key in sorted(accepted)}
+
+
+def pod_ports(spec: Mapping[str, Any]) -> tuple[Port, ...]:
+    """The ports that a pod's spec names, in its order: of containers, and of init containers that keep running."""
+    containers = list(spec.get("containers") or ())
+    containers += [one for one in spec.get("initContainers") or () if one.get("restartPolicy") == "Always"]
+    return tuple(
+        (port["name"], port["containerPort"], port.get("protocol") or "TCP")
+        for container in containers
+        for port in container.get("ports") or ()
+        if port.get("name")
+    )
+
+
+def named_ports_value(ports: Iterable[Port]) -> str:
+    """Value of the label NAMED_PORTS: sorted `name=port/PROTOCOL`, joined by commas; a name's first port counts."""
+    first: dict[tuple[str, str], int] = {}  # (name, protocol) -> port
+    for name, port, protocol in ports:
+        first.setdefault((name, protocol), port)
+    return ",".join(f"{name}={port}/{protocol}" for (name, protocol), port in sorted(first.items()))
 
 
 def as_list(labels: Mapping[str, str]) -> list[str]:

@@ -40,6 +40,7 @@ NAMESPACE = Kind("", "v1", "Namespace", "namespaces", namespaced=False)
 NODE = Kind("", "v1", "Node", "nodes", namespaced=False)
 SERVICE = Kind("", "v1", "Service", "services", namespaced=True)
 ENDPOINT_SLICE = Kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", namespaced=True)
+K8S_NETWORK_POLICY = Kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", namespaced=True)
 
 # What users know, by the names they know.
 NETWORK_POLICY = Kind("cilium.io", "v2", "CiliumNetworkPolicy", "ciliumnetworkpolicies", namespaced=True)
@@ -50,6 +51,7 @@ CLUSTERWIDE_NETWORK_POLICY = Kind(
     "ciliumclusterwidenetworkpolicies",
     namespaced=False,
 )
+CIDR_GROUP = Kind("cilium.io", "v2", "CiliumCIDRGroup", "ciliumcidrgroups", namespaced=False)
 IDENTITY = Kind("cilium.io", "v2", "CiliumIdentity", "ciliumidentities", namespaced=False)
 CILIUM_NODE = Kind("cilium.io", "v2", "CiliumNode", "ciliumnodes", namespaced=False)
 ENDPOINT = Kind("cilium.io", "v2", "CiliumEndpoint", "ciliumendpoints", namespaced=True)
@@ -60,5 +62,13 @@ SERVICE_TABLE = Kind("seta.dev", "v1alpha1", "ServiceTable", "servicetables", na
 COMPILED_POLICY = Kind("seta.dev", "v1alpha1", "CompiledPolicy", "compiledpolicies", namespaced=False)
 SELECTOR_SET = Kind("seta.dev", "v1alpha1", "SelectorSet", "selectorsets", namespaced=False)
 
+# What the agents tell the operator.
+NODE_POLICY_STATUS = Kind("seta.dev", "v1alpha1", "NodePolicyStatus", "nodepolicystatuses", namespaced=False)
+
 # Annotation on a CiliumIdentity: comma-separated names of the selector sets that matched it when it was made.
 SELECTOR_SETS_ANNOTATION = "seta.dev/selector-sets"
+# On a node's CiliumIdentity: the node's name. On its CiliumNode: the identity's number, once that is written.
+NODE_ANNOTATION = "seta.dev/node"
+NODE_IDENTITY_ANNOTATION = "seta.dev/node-identity"
+# On a CiliumNode, "true": the API server listens on the node's own address.
+KUBE_APISERVER_ANNOTATION = "seta.dev/kube-apiserver"

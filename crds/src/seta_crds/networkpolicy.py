@@ -1,12 +1,12 @@
 """CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy: what users write, and the verdict they read."""
 
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 from pydantic import ConfigDict, Field
 
 from seta_crds import names
 from seta_crds.base import AGE, Column, Crd, Model, Resource, rule, rules
-from seta_crds.conditions import Condition
+from seta_crds.conditions import Conditions
 from seta_crds.policy_rule import Rule
 
 VALID = Column("Valid", "string", '.status.conditions[?(@.type=="Valid")].status')
@@ -24,13 +24,7 @@ class NodePolicyStatus(Model):
 
 
 class PolicyStatus(Model):
-    conditions: (
-        Annotated[
-            list[Condition],
-            Field(json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}),
-        ]
-        | None
-    ) = None
+    conditions: Conditions | None = None
     derivative_policies: dict[str, NodePolicyStatus] | None = None
 
 

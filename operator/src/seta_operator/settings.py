@@ -48,6 +48,10 @@ class Settings(BaseModel):
     cluster_name: str = Field("default", min_length=1, max_length=32, title="cluster.name")
     identity_gc_interval: Seconds = Field(900.0, gt=0, title="identityGCInterval")
     labels: Words = Field((), title="labels")
+    policy_cidr_match_mode: Annotated[tuple[Literal["nodes"], ...], BeforeValidator(_words)] = Field(
+        (), title="policyCIDRMatchMode"
+    )
+    enable_host_firewall: bool = Field(default=False, title="hostFirewall.enabled")
     debug: bool = Field(default=False, title="debug.enabled")
 
     @field_validator("cluster_pool_ipv4_cidr")

@@ -9,6 +9,7 @@ from seta_crds import names
 OTHERWISE = {  # (API group, resource) -> verbs, where the agent does more than watch
     ("cilium.io", "ciliumendpoints"): {"get", "list", "create", "patch", "delete"},  # cep.py
     ("seta.dev", "selectorsets"): {"get"},  # cni/identity.py
+    ("seta.dev", "nodepolicystatuses"): {"create", "patch"},  # what it enforces
     ("apps", "daemonsets"): {"get"},  # cni/install.py
 }
 

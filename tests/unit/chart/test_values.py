@@ -30,6 +30,9 @@ REFUSED = [  # value, what the message names
     ("ipam.operator.clusterPoolIPv4MaskSize=33", "'/ipam/operator/clusterPoolIPv4MaskSize': maximum"),
     ("identityGCInterval=15", "'/identityGCInterval': got number, want string"),
     ("policyEnforcementMode=sometimes", "'/policyEnforcementMode'"),
+    ("policyAuditMode=on", "'/policyAuditMode': got string, want boolean"),
+    ("policyCIDRMatchMode={pods}", "'/policyCIDRMatchMode/0': value must be 'nodes'"),
+    ("hostFirewall=true", "'/hostFirewall': got boolean, want object"),
     ("image.pullPolicy=Sometimes", "'/image/pullPolicy'"),
     ("k8sServicePort=https", "'/k8sServicePort'"),
     ("cluster.name=Not_A_Name", "'/cluster/name'"),
@@ -88,6 +91,8 @@ AGENT = [  # value, field of the agent's settings, what is read
     ("socketLB.enabled=false", "bpf_lb_sock", False),
     ("kubeProxyReplacement=false", "kube_proxy_replacement", False),
     ("policyEnforcementMode=always", "enable_policy", "always"),
+    ("policyAuditMode=true", "policy_audit_mode", True),
+    ("hostFirewall.enabled=true", "enable_host_firewall", True),
     ("cluster.name=west", "cluster_name", "west"),
     ("cni.exclusive=false", "cni_exclusive", False),
     ("cgroup.hostRoot=/run/cg", "cgroup_root", "/run/cg"),
@@ -118,6 +123,8 @@ OPERATOR = [  # value, field of the operator's settings, what is read
     ("identityGCInterval=1h30m", "identity_gc_interval", 5400.0),
     ("cluster.name=west", "cluster_name", "west"),
     ("labels=k8s:app !k8s:hash", "labels", ("k8s:app", "!k8s:hash")),
+    ("policyCIDRMatchMode={nodes}", "policy_cidr_match_mode", ("nodes",)),
+    ("hostFirewall.enabled=true", "enable_host_firewall", True),
     ("debug.enabled=true", "debug", True),
 ]
 

@@ -101,3 +101,27 @@ def test_labels_as_people_read_them_and_back() -> None:
 def test_agents_do_not_pay_for_pydantic(module: str) -> None:
     script = f"import sys, seta_crds.{module}; sys.exit('pydantic' in sys.modules or 'yaml' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_named_ports_are_in_whatever_the_filter_says() -> None:
+    ports = [("web", 8080, "TCP"), ("dns", 53, "UDP"), ("dns", 53, "TCP"), ("web", 9090, "TCP")]
+    found = labels.identity_labels({}, "ns", {}, "", "default", labels.LabelFilter(["!.*"]), ports)
+    assert found["k8s:io.cilium.k8s.named-ports"] == "dns=53/TCP,dns=53/UDP,web=8080/TCP"
+    assert labels.from_list(labels.as_list(found)) == found
+
+
+def test_a_pod_cannot_forge_its_named_ports() -> None:
+    assert identity({labels.NAMED_PORTS: "web=1/TCP"}) == {}
+
+
+def test_ports_of_a_pod() -> None:
+    web, dns = {"name": "web", "containerPort": 80}, {"name": "dns", "containerPort": 53, "protocol": "UDP"}
+    spec = {
+        "containers": [{"ports": [web, {"containerPort": 81}]}, {}],
+        "initContainers": [
+            {"ports": [{"name": "once", "containerPort": 1}]},
+            {"restartPolicy": "Always", "ports": [dns]},
+        ],
+    }
+    assert labels.pod_ports(spec) == (("web", 80, "TCP"), ("dns", 53, "UDP"))
+    assert labels.pod_ports({}) == ()
