@@ -14,54 +14,52 @@ from tests.netbench import build
 
 NATIVE = ("--set", "routingMode=native", "--set", "autoDirectNodeRoutes=true")
 POD_CIDRS = ("--set", "ipv4NativeRoutingCIDR=10.0.0.0/8")
+SECTIONS = ("datapath", "policy", "agent", "services")
 
 
 def main() -> None:
-    wanted = sys.argv[1:] or ["datapath", "services", "policy", "agent"]
-    sections: list[report.Section] = []
+    wanted = set(sys.argv[1:] or SECTIONS)
+    if unknown := wanted - set(SECTIONS):
+        raise SystemExit(f"no such section: {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
+    page = report.Report(ROOT / "docs/benchmarks.md", ROOT / "build/bench.json")
     with tempfile.TemporaryDirectory() as scratch:
         netbench = build.binary(pathlib.Path(scratch))
         if "datapath" in wanted:
-            sections += _packets(netbench)
-        if {"services", "policy", "agent"} & set(wanted):
-            sections += _seta(netbench, wanted)
+            _packets(page, netbench)
+        if wanted & {"services", "policy", "agent"}:
+            _seta(page, netbench, wanted)
         if "services" in wanted:
-            sections += _kube_proxy(netbench)
-    report.write(ROOT / "docs/benchmarks.md", sections)
+            _kube_proxy(page, netbench)
 
 
-def _packets(netbench: pathlib.Path) -> list[report.Section]:
+def _packets(page: report.Report, netbench: pathlib.Path) -> None:
     with contextlib.ExitStack() as stack:
         plain = stack.enter_context(cluster("bench-plain", "--network", "plain"))
         native = stack.enter_context(cluster("bench-native", *NATIVE, *POD_CIDRS))
         tunnel = stack.enter_context(cluster("bench-tunnel"))
         clusters = {"kernel routing": plain, "Seta native": native, "Seta VXLAN": tunnel}
-        return [datapath.measure(clusters, netbench)]
+        page.add(datapath.measure(clusters, netbench))
 
 
-def _seta(netbench: pathlib.Path, wanted: list[str]) -> list[report.Section]:
-    sections: list[report.Section] = []
+def _seta(page: report.Report, netbench: pathlib.Path, wanted: set[str]) -> None:
     agents: list[report.Figure] = []
     with cluster("bench-seta", *NATIVE, *POD_CIDRS) as seta:
         if "policy" in wanted:
-            sections.append(policy.measure(seta, netbench))
+            page.add(policy.measure(seta, netbench))
         if "agent" in wanted:
             agents += agent.measure("few services", seta, ("< 1 s", "< 90 MB"))
+            page.add(report.Section("Agent", agent.HOW, agents))
         if "services" in wanted:
-            sections.append(services.measure("Seta", seta, netbench))
-        if {"services", "agent"} <= set(wanted):
+            page.add(services.measure("Seta", seta, netbench))
+        if {"services", "agent"} <= wanted:
             agents += agent.measure("10,000 services", seta, ("< 3 s", "< 150 MB"))
-    if agents:
-        sections.append(report.Section("Agent", "Restarted on a node with pods; the kubelet starts it again.", agents))
-    return sections
+            page.add(report.Section("Agent", agent.HOW, agents))
 
 
-def _kube_proxy(netbench: pathlib.Path) -> list[report.Section]:
-    sections = []
+def _kube_proxy(page: report.Report, netbench: pathlib.Path) -> None:
     for mode in ("iptables", "nftables"):
         with cluster(f"bench-{mode}", "--network", "plain", "--kube-proxy", mode) as plain:
-            sections.append(services.measure(f"kube-proxy {mode}", plain, netbench))
-    return sections
+            page.add(services.measure(f"kube-proxy {mode}", plain, netbench))
 
 
 if __name__ == "__main__":

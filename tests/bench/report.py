@@ -1,6 +1,7 @@
 """Figures → docs/benchmarks.md: medians and spreads, ratios within a run, the goals beside them, the machine."""
 
 import dataclasses
+import json
 import pathlib
 import platform
 import statistics
@@ -37,8 +38,21 @@ class Section:
     figures: Sequence[Figure]
 
 
-def write(path: pathlib.Path, sections: Sequence[Section]) -> None:
-    path.write_text("\n".join([_head(), *[_section(section) for section in sections]]))
+class Report:
+    """The page, written anew after every section: a run that breaks off keeps what it measured.
+
+    `kept` holds each section as it was rendered last, so that single sections can be measured again.
+    """
+
+    def __init__(self, page: pathlib.Path, kept: pathlib.Path) -> None:
+        self._page, self._kept = page, kept
+        self._sections: dict[str, str] = json.loads(kept.read_text()) if kept.exists() else {}  # title -> Markdown
+
+    def add(self, section: Section) -> None:
+        self._sections[section.title] = _section(section)
+        self._kept.parent.mkdir(exist_ok=True)
+        self._kept.write_text(json.dumps(self._sections))
+        self._page.write_text("\n".join([_head(), *self._sections.values()]))
 
 
 def _head() -> str:
