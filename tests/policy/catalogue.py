@@ -26,7 +26,8 @@ POLICY_KINDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One situation. flows: flow -> verdict; because: flow -> what must be true of its reasons."""
+    """One situation. flows: flow -> verdict; because: flow -> what must be true of its reasons. In the table, `objects`
+    are added to the common cluster, or are all there is with `alone: true`."""
 
     says: str
     source: str
@@ -65,7 +66,7 @@ def documents(path: pathlib.Path) -> typing.Iterator[Manifest]:
 
 
 def cases() -> list[Case]:
-    return [_case(raw) for path in sorted((HERE / "cases").glob("*.yaml")) for raw in yaml.safe_load(path.read_text())]
+    return [case(raw) for path in sorted((HERE / "cases").glob("*.yaml")) for raw in yaml.safe_load(path.read_text())]
 
 
 def examples() -> list[Case]:
@@ -90,15 +91,15 @@ def _bad(table: str, number: int, raw: dict[str, typing.Any]) -> Manifest:
     return policy(f"{kind} {where}bad-{table.replace('_', '-')}-{number}", body)
 
 
-def _case(raw: dict[str, typing.Any]) -> Case:
-    settings = {
+def case(raw: dict[str, typing.Any]) -> Case:
+    settings: dict[str, typing.Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in raw.get("settings", {}).items()
     }
     return Case(
         says=raw["says"],
         source=raw["from"],
         settings=Settings(**settings),
-        objects=replaced(cluster(), raw.get("objects", [])),
+        objects=replaced(() if raw.get("alone") else cluster(), raw.get("objects", [])),
         policies=[policy(key, spec) for key, spec in raw["policies"].items()],
         flows=raw["flows"],
         because=raw.get("because", {}),

@@ -1,4 +1,4 @@
-"""The table of bad policies is one that a test against an API server can use: whole manifests, and sentences that help."""
+"""The table of bad policies is one that a test against an API server can use: manifests, and sentences that help."""
 
 import re
 

@@ -3,6 +3,7 @@
 Called by `parties` for every pod. A label that is no part of a pod's identity cannot be selected by any policy.
 """
 
+import functools
 import re
 
 NAMESPACE = "io.kubernetes.pod.namespace"
@@ -20,6 +21,7 @@ EXCLUDED = [r"io\.kubernetes", r"kubernetes\.io", r"statefulset\.kubernetes\.io/
             r"topology\.kubernetes\.io"]  # fmt: skip
 
 
+@functools.cache
 def is_relevant(key: str) -> bool:
     """A key counts when no exclusion matches it, or when an inclusion matches more of it than every exclusion."""
     excluded = [len(found[0]) for pattern in EXCLUDED if (found := re.match(pattern, key))]
