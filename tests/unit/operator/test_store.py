@@ -1,5 +1,7 @@
 """Tables, the writer and the sweep: the newer version wins, the difference is written, ghosts go."""
 
+import asyncio
+
 import pytest
 
 from seta_crds import names
@@ -94,6 +96,18 @@ async def test_the_sweep_finds_what_went_unnoticed(bench: Bench) -> None:
     del bench.api.objects[names.POD, "ns", "went"]
     await sweep.once(bench.api, bench.cluster)  # type: ignore[arg-type]  # quacks
     assert bench.cluster.pods.known() == {("ns", "stays")}
+
+
+async def test_a_listing_is_followed_by_a_sweep(bench: Bench) -> None:
+    bench.seen(names.POD, "went", "ns", spec={})
+    bench.api.objects.clear()
+    swept = asyncio.Event()
+    bench.cluster.listen(names.POD, lambda _key, _before, _after: swept.set())
+    task = asyncio.ensure_future(sweep.run(bench.api, bench.cluster, settle=0))  # type: ignore[arg-type]  # quacks
+    bench.cluster.listing.set()
+    await asyncio.wait_for(swept.wait(), 5)
+    task.cancel()
+    assert not bench.cluster.pods.known()
 
 
 async def test_the_sweep_spares_what_came_after_the_list(bench: Bench) -> None:

@@ -52,6 +52,8 @@ def _watch(found: kopf.OperatorRegistry, kind: Kind, cluster: tables.Cluster) ->
     @kopf.on.event(*selector, id=kind.plural, registry=found)
     async def _event(event: kopf.RawEvent, **_: Any) -> None:
         raw = dict(event["object"])
+        if event["type"] is None:
+            cluster.listing.set()
         if event["type"] == "DELETED":
             cluster.gone(kind, tables.key_of(raw), tables.version_of(raw))
         else:

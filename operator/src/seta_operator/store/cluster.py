@@ -4,6 +4,7 @@ Three doors change it, all here: `seen` and `gone` (called by handlers and sweep
 `wrote` (called by the writer with what the API server answered). The services listen for keys that changed.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -55,6 +56,7 @@ class Cluster:
         }
         for kind in READERS:
             self.tables.setdefault(kind, Table())
+        self.listing = asyncio.Event()  # set by handlers when a kind is being listed, cleared by the sweep
         self._listeners: dict[Kind, list[Listener]] = {kind: [] for kind in READERS}  # kind -> who listens
 
     def listen(self, kind: Kind, listener: Listener) -> None:
@@ -76,11 +78,13 @@ class Cluster:
         if self.wrote(kind, body):
             self._tell(kind, key, before, table.get(key))
 
-    def gone(self, kind: Kind, key: Key, version: int | None = None) -> None:
-        """The watch (or the sweep) says that an object is no more."""
+    def gone(self, kind: Kind, key: Key, version: int | None = None) -> bool:
+        """The watch (or the sweep) says that an object is no more; whether that was news."""
         before = self.tables[kind].get(key)
-        if self.tables[kind].remove(key, version):
+        removed = self.tables[kind].remove(key, version)
+        if removed:
             self._tell(kind, key, before, None)
+        return removed
 
     def wrote(self, kind: Kind, body: JSON) -> bool:
         """An object as the API server answered our own write: nobody needs to be told. Whether it changed."""

@@ -1,11 +1,12 @@
 """Compares the tables with lists of names: what is there and not seen, or seen and no more there.
 
 The first is asked at the start (app.py): nothing is decided on half a picture. The second now and then: kopf lists
-again when a watch has become too old (410) and reports what is there, never what has gone meanwhile. Lists of names
-only are cheap.
+again when a watch has become too old (410) and reports what is there, never what has gone meanwhile: a sweep follows
+each such listing, and comes every few minutes besides. Lists of names only are cheap.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 
 import structlog
@@ -15,7 +16,7 @@ from seta_operator.store import errors
 from seta_operator.store.api import Api
 from seta_operator.store.cluster import Cluster
 
-INTERVAL = 300.0  # seconds
+INTERVAL, SETTLE = 300.0, 2.0  # seconds: without a reason, and after a listing began
 log = structlog.get_logger()
 
 
@@ -34,10 +35,13 @@ async def missing(api: Api, cluster: Cluster, kinds: Iterable[Kind]) -> dict[Kin
     return found
 
 
-async def run(api: Api, cluster: Cluster, interval: float = INTERVAL) -> None:
+async def run(api: Api, cluster: Cluster, settle: float = SETTLE) -> None:
     """Sweep for ever."""
     while True:
-        await asyncio.sleep(interval)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(cluster.listing.wait(), INTERVAL)
+            await asyncio.sleep(settle)
+        cluster.listing.clear()
         await once(api, cluster)
 
 
@@ -50,5 +54,5 @@ async def once(api: Api, cluster: Cluster) -> None:
             log.info("sweep.failed", kind=kind.kind, error=str(error))
             continue
         for key in table.known() - listed:
-            log.info("sweep.gone", kind=kind.kind, namespace=key[0], name=key[1])
-            cluster.gone(kind, key, version)
+            if cluster.gone(kind, key, version):
+                log.info("sweep.gone", kind=kind.kind, namespace=key[0], name=key[1])
