@@ -5,7 +5,8 @@
 
 What is drawn is valid. Flows knock at the edges of what policies can say: the ports beside a range's ends, the
 addresses beside a CIDR's, the ports that some pod has a name for, nodes local and remote. `as_case` writes a situation
-down in the form of cases/*.yaml, so that a failure that hypothesis has shrunk can be kept there."""
+down in the form of cases/*.yaml, so that a failure that hypothesis has shrunk can be kept there.
+"""
 
 import dataclasses
 import typing

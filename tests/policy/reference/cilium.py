@@ -1,7 +1,8 @@
 """CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy, as their documents describe them.
 
 Each of `spec` and `specs` is a rule of its own with its own subject; `labels`, `description` and `log` change no
-verdict."""
+verdict.
+"""
 
 import typing
 

@@ -5,7 +5,8 @@
 Written from the documents, to be read beside them: Cilium's pages intro, layer3, layer4, deny, host and kubernetes of
 its chapter on network policy (https://docs.cilium.io/en/latest/security/policy/) with the reference of its API, and the
 API reference of Kubernetes' NetworkPolicy. It shares no code with what it judges, and clarity comes before speed: every
-question is asked of every policy anew. Policies must be valid: nothing here checks them."""
+question is asked of every policy anew. Policies must be valid: nothing here checks them.
+"""
 
 import itertools
 import typing
@@ -42,9 +43,9 @@ def _same_endpoint(source: Party, destination: Party) -> Reason | None:
 
 
 def _local_host(source: Party, destination: Party) -> Reason | None:
-    """ "Kubernetes will automatically allow all communication from the local host of all local endpoints" [Cilium,
-    layer3: Access to/from local host]; a NetworkPolicy does not apply where "the traffic source is the pod's local
-    node" [Kubernetes, NetworkPolicySpec.ingress]. Otherwise the kubelet's probes would fail."""
+    """Probes: "Kubernetes will automatically allow all communication from the local host of all local endpoints"
+    [Cilium, layer3: Access to/from local host]; a NetworkPolicy does not apply where "the traffic source is the pod's
+    local node" [Kubernetes, NetworkPolicySpec.ingress]."""
     local = isinstance(source, Node) and isinstance(destination, Pod) and destination.node == source.name
     return Reason.LOCAL_HOST if local else None
 
@@ -98,7 +99,7 @@ def _rules(answers: list[Answer], *, deny: bool, coverage: Coverage) -> tuple[Ru
 
 
 def _always(question: Question) -> bool:
-    """ "With always mode, policy enforcement is enabled on all endpoints even if no rules select specific endpoints"
-    [Cilium, intro]. A node is closed by host policies only (Seta's own: the setting is about endpoints, and would cut
-    off every node of a cluster that has no host policy)."""
+    """Mode always: "policy enforcement is enabled on all endpoints even if no rules select specific endpoints" [Cilium,
+    intro]. A node is closed by host policies only (Seta's own: the setting is about endpoints, and would cut off every
+    node of a cluster that has no host policy)."""
     return question.settings.policy_enforcement_mode == "always" and isinstance(question.subject, Pod)

@@ -2,7 +2,8 @@
 
 Used by the tables of cases, by the generators, and by whoever compares a compiler with this evaluator: `Flow`,
 `Settings` and `Verdict` are the whole of its interface beside `evaluate.evaluate`. Nothing here knows what a policy
-means."""
+means.
+"""
 
 import dataclasses
 import enum

@@ -3,7 +3,8 @@
 Asked by `evaluate` for nodes only. A host policy that forgets the API server, the kubelet or the agents would end the
 cluster that it is meant to protect, and with it the way to take the policy back. So these are allowed as if by a policy
 of their own; whoever does want to stop one of them writes a deny rule, and deny beats allow as ever. (Seta's own:
-elsewhere the documents only advise to list these ports in every policy.)"""
+elsewhere the documents only advise to list these ports in every policy.)
+"""
 
 from tests.policy.reference.cluster import Node
 from tests.policy.reference.flows import RuleRef

@@ -41,7 +41,7 @@ def _directions(spec: Manifest) -> set[str]:
 
 
 def _statements(policy: Manifest, question: Question) -> typing.Iterator[Statement]:
-    """ "The traffic must match both ports and from" [NetworkPolicyIngressRule]. An empty rule matches all traffic."""
+    """Of a rule, "the traffic must match both ports and from"; an empty one matches all [NetworkPolicyIngressRule]."""
     ingress = question.direction == "ingress"
     destination = question.subject if ingress else question.peer.pod
     assert destination is None or isinstance(destination, Pod)
