@@ -16,6 +16,7 @@ from seta_agent import cep, health, process
 from seta_agent.api.backend import Backend
 from seta_agent.api.server import ApiServer
 from seta_agent.cni import install, statefiles
+from seta_agent.cni.admission import Admission
 from seta_agent.cni.commands import Commands
 from seta_agent.cni.datapath import KernelDatapath
 from seta_agent.cni.endpoints import EndpointStore
@@ -119,6 +120,7 @@ class Agent:
         server.open()
         tasks.create_task(server.run())
         tasks.create_task(IdentityFollower(self._tables, self._store, self._resolver).run())
+        tasks.create_task(Admission(self._tables, self._resolver).run())
         writer = cep.EndpointWriter(self._tables, self._client, self._settings.node_name, self._programmer.enforcement)
         tasks.create_task(writer.run())
 

@@ -48,8 +48,6 @@ class Settings(pydantic.BaseModel):
     kube_proxy_replacement: bool = True
     bpf_lb_sock: bool = True
     enable_policy: Literal["default", "always", "never"] = "default"
-    policy_audit_mode: bool = False  # policy reports what it would drop, and drops nothing
-    enable_host_firewall: bool = False  # policies may be about the nodes themselves
     policy_audit_mode: bool = False  # what policy would drop is let through, and told
     enable_host_firewall: bool = False  # policies with a nodeSelector apply to the node's own traffic
     cgroup_root: str = ""  # "": found below /sys/fs/cgroup

@@ -8,7 +8,7 @@ a change is a new row, so that a desired state computed from a table can be comp
 import dataclasses
 import enum
 import ipaddress
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, KeysView, Mapping
 from typing import Generic, TypeVar
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -42,6 +42,7 @@ class Pod:
     service_account: str
     named_ports: tuple[tuple[str, int, str], ...] = ()  # (name, port, protocol)
     runtime_uid: str = ""  # what the runtime calls a static pod; "": the same as uid
+    audit: bool = False  # its annotation asks for policy audit mode
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,6 +63,8 @@ class Endpoint:
     identity: int | None = None  # None: waiting for identity; not programmed, so no connectivity
     labels: tuple[str, ...] = ()  # of the identity, "source:key=value"
     named_ports: tuple[tuple[str, int, str], ...] = ()
+    audit_option: bool | None = None  # as `seta endpoint config` set it; None: the pod or the cluster says
+    audit: bool = False  # whether policy only reports here, whoever said so
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class Identity:
     id: int
     labels: frozenset[str]  # "source:key=value"
     selector_sets: tuple[str, ...] = ()  # those that matched when it was allocated
+    prefix: IPNetwork | None = None  # the addresses that have it, where it is an address range's
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -79,6 +83,8 @@ class Node:
     internal_ips: tuple[IPAddress, ...]
     router_ips: tuple[IPAddress, ...]
     pod_cidrs: tuple[IPNetwork, ...]
+    identity: int = 0  # of its own, while a policy tells nodes apart; 0: none
+    kube_apiserver: bool = False  # its own address is the API server's
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -150,9 +156,10 @@ class PolicyDirection:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PolicyRule:
-    subject: str  # name of a selector set
+    subject: str  # name of a selector set; "" where `nodes` says whom it is about
     ingress: PolicyDirection | None
     egress: PolicyDirection | None
+    nodes: tuple[str, ...] | None = None  # names of the nodes whose own traffic it is about
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -225,7 +232,7 @@ class Table(Generic[Key, Row]):
     def get(self, key: Key) -> Row | None:
         return self._rows.get(key)
 
-    def keys(self) -> Iterable[Key]:
+    def keys(self) -> KeysView[Key]:
         return self._rows.keys()
 
     def __iter__(self) -> Iterator[Row]:
@@ -247,6 +254,7 @@ class Tables:
         self.pods: Table[tuple[str, str], Pod] = Table("pods")  # (namespace, name) -> row; watch (this node's)
         self.namespaces: Table[str, Mapping[str, str]] = Table("namespaces")  # name -> labels; watch
         self.identities: Table[int, Identity] = Table("identities")  # id -> row; watch
+        self.admitted: Table[int, Identity] = Table("admitted")  # id -> row; admission (address ranges and nodes)
         self.nodes: Table[str, Node] = Table("nodes")  # name -> row; watch (every node, this one too)
         self.remote_pods: Table[str, tuple[RemotePod, ...]] = Table("remote_pods")  # slice name -> rows; watch
         self.services: Table[tuple[str, str], Service] = Table("services")  # (namespace, name) -> row; watch

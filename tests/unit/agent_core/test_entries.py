@@ -1,5 +1,6 @@
 """Endpoints, nodes and slices in; entries of cilium_lxc and cilium_ipcache_v2, routes and neighbours out."""
 
+import dataclasses
 import ipaddress
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from seta_agent.desired import endpoints, ipcache, routes
 from seta_agent.desired.encode import mac_number, mac_text
 from seta_agent.settings import Settings
-from seta_agent.tables import Endpoint, Node, RemotePod
+from seta_agent.tables import Endpoint, Identity, Node, RemotePod
 from tests.unit.agent_core import decode
 
 IP = ipaddress.ip_address
@@ -72,18 +73,55 @@ def test_the_nodes_own_addresses_go_to_the_stack(layouts):
 
 def test_own_addresses_are_the_host(layouts):
     layout = layouts["cilium_ipcache_v2"]
-    found = read_ipcache(ipcache.of_node(OWN, own=True, key=layout[0], value=layout[1]), layout)
+    found = read_ipcache(ipcache.of_node(OWN, own=True, admitted=(), key=layout[0], value=layout[1]), layout)
     assert found == {("192.168.10.101", 64, 1): (1, "0.0.0.0"), ("10.0.1.1", 64, 1): (1, "0.0.0.0")}
 
 
 def test_other_nodes_are_remote_and_their_pods_lie_behind_them(layouts):
     layout = layouts["cilium_ipcache_v2"]
-    found = read_ipcache(ipcache.of_node(OTHER, own=False, key=layout[0], value=layout[1]), layout)
+    found = read_ipcache(ipcache.of_node(OTHER, own=False, admitted=(), key=layout[0], value=layout[1]), layout)
     assert found == {
         ("192.168.10.102", 64, 1): (6, "0.0.0.0"),
         ("10.0.2.1", 64, 1): (6, "192.168.10.102"),
         ("10.0.2.0", 56, 1): (3, "192.168.10.102"),
     }
+
+
+@pytest.mark.parametrize(
+    ("changes", "admitted", "identities"),
+    [
+        ({"kube_apiserver": True}, (), {"192.168.10.102": 7, "10.0.2.1": 6, "10.0.2.0": 3}),
+        ({"identity": 33554433}, (), {"192.168.10.102": 6, "10.0.2.1": 6, "10.0.2.0": 3}),
+        ({"identity": 33554433}, (33554433,), {"192.168.10.102": 33554433, "10.0.2.1": 33554433, "10.0.2.0": 3}),
+        (
+            {"identity": 33554433, "kube_apiserver": True},
+            (33554433,),
+            {"192.168.10.102": 33554433, "10.0.2.1": 33554433, "10.0.2.0": 3},
+        ),
+    ],
+)
+def test_a_node_may_be_the_api_servers_or_known_by_itself(layouts, changes, admitted, identities):
+    layout = layouts["cilium_ipcache_v2"]
+    node = dataclasses.replace(OTHER, **changes)
+    found = read_ipcache(ipcache.of_node(node, own=False, admitted=admitted, key=layout[0], value=layout[1]), layout)
+    assert {key[0]: value[0] for key, value in found.items()} == identities
+
+
+@pytest.mark.parametrize(
+    ("prefix", "expected"),
+    [
+        ("192.0.2.0/24", {("192.0.2.0", 56, 1): (16777217, "0.0.0.0")}),
+        ("0.0.0.0/0", {("0.0.0.0", 32, 1): (16777217, "0.0.0.0")}),
+        ("10.0.0.0/8", {("10.0.0.0", 40, 1): (16777217, "0.0.0.0")}),
+        ("10.0.2.0/24", {}),
+        ("10.0.2.128/25", {}),
+    ],
+)
+def test_a_range_of_pods_only_is_nobodys(layouts, prefix, expected):
+    layout = layouts["cilium_ipcache_v2"]
+    row = Identity(16777217, frozenset(), (), NET(prefix))
+    found = ipcache.of_range(row, frozenset(OTHER.pod_cidrs), *layout)
+    assert (read_ipcache(found, layout) if found else {}) == expected
 
 
 def test_pods_of_slices_lie_behind_their_node_unless_it_is_ours(layouts):

@@ -2,14 +2,14 @@
 
 import pytest
 
-from seta_agent.programmer.policyindex import PolicyIndex, destinations
+from seta_agent.programmer import policyindex
+from seta_agent.programmer.policyindex import PolicyIndex
 from seta_agent.tables import (
     Policy,
     PolicyDirection,
     PolicyEntry,
     PolicyRule,
     PortMatch,
-    RemotePod,
     SelectorSet,
     Tables,
 )
@@ -117,9 +117,51 @@ def test_named_egress_ports_are_remembered(world):
     assert world.index.with_named_egress_ports() == {300}
 
 
-def test_named_ports_are_gathered_by_identity():
-    pods = [
-        RemotePod("ns", "a", 300, (), None, (("http", 80, "TCP"),)),
-        RemotePod("ns", "b", 300, (), None, (("http", 8080, "TCP"), ("dns", 53, "UDP"))),
-    ]
-    assert destinations(pods) == {300: {("http", "TCP"): {80, 8080}, ("dns", "UDP"): {53}}}
+@pytest.mark.parametrize(
+    ("labels", "named"),
+    [
+        (("k8s:app=x",), {}),
+        (
+            ("k8s:app=x", "k8s:io.cilium.k8s.named-ports=dns=53/UDP,http=80/TCP"),
+            {("dns", "UDP"): (53,), ("http", "TCP"): (80,)},
+        ),
+    ],
+)
+def test_named_ports_stand_in_an_identitys_labels(labels, named):
+    assert policyindex.named_ports(labels) == named
+
+
+def test_of_an_endpoints_ports_with_one_name_the_first_counts():
+    ports = (("http", 80, "TCP"), ("http", 81, "TCP"), ("http", 82, "UDP"))
+    assert policyindex.own_ports(ports) == {("http", "TCP"): (80,), ("http", "UDP"): (82,)}
+
+
+def test_a_set_with_the_api_server_has_the_node_on_which_that_is(world):
+    world.set("ss-a", 300)
+    world.set("ss-api", 7)
+    world.set("ss-other", 8)
+    world.policy("p", "ss-a", "ss-api")
+    assert world.index.own_node_changed(frozenset({7})) == {"ss-api"}
+    assert world.index.own_node_changed(frozenset({7})) == set()
+    assert world.index.set_changed("ss-api") == {300}
+    assert world.index.sets["ss-api"] == {1, 7}
+    assert world.index.own_node_changed(frozenset()) == {"ss-api"}
+    world.index.set_changed("ss-api")
+    assert world.index.sets["ss-api"] == {7}
+
+
+def test_other_nodes_are_never_this_one(world):
+    world.index.own_node_changed(frozenset({7, 33554433}))
+    world.tables.selector_sets.set("ss-r", SelectorSet("ss-r", "entity:remote-node", frozenset({6, 7, 33554433})))
+    world.index.set_changed("ss-r")
+    assert world.index.sets["ss-r"] == {6, 7, 33554433}
+
+
+def test_a_policy_for_nodes_waits_for_no_subject_and_selects_no_pod(world):
+    direction = PolicyDirection(default_deny=True, entries=())
+    world.tables.policies.set("h", Policy("h", "h", 3, (PolicyRule("", direction, None, ("n1", "n2")),)))
+    assert world.index.policy_changed("h") == set()
+    assert [row.name for row in world.index.selecting_node("n1")] == ["h"]
+    assert world.index.selecting_node("n3") == []
+    assert world.selecting(300) == []
+    assert world.index.generations() == {"h": 3}

@@ -53,10 +53,53 @@ def test_an_identity_has_its_labels_as_the_operator_wrote_them_and_its_selector_
     assert cluster.identity(item) == Identity(4711, frozenset({"k8s:app=x", "k8s:empty"}), ("ss-a", "ss-b"))
 
 
-@pytest.mark.parametrize("name", ["1", "255", "65536"])
+@pytest.mark.parametrize("name", ["1", "255", "65536", "16777216", "50331648"])
 def test_an_identity_outside_of_the_pods_range_is_refused(name):
-    with pytest.raises(ValueError, match="no pod's identity"):
+    with pytest.raises(ValueError, match="no identity of"):
         cluster.identity({"metadata": {"name": name}, "security-labels": {}})
+
+
+@pytest.mark.parametrize(
+    ("label", "prefix"),
+    [("cidr:10.0.0.0/8", "10.0.0.0/8"), ("cidr:2001-db8--/32", "2001:db8::/32")],
+)
+def test_an_address_range_has_an_identity_of_its_own(label, prefix):
+    item = {"metadata": {"name": "16777217"}, "security-labels": {label: "", "reserved:world": ""}}
+    assert cluster.identity(item).prefix == ipaddress.ip_network(prefix)
+
+
+def test_an_address_ranges_identity_without_a_range_is_refused():
+    with pytest.raises(ValueError, match="exactly one cidr label"):
+        cluster.identity({"metadata": {"name": "16777217"}, "security-labels": {"reserved:world": ""}})
+
+
+def test_a_node_says_what_it_is_called_and_that_the_api_server_is_on_it():
+    notes = {"seta.dev/node-identity": "33554433", "seta.dev/kube-apiserver": "true"}
+    row = cluster.node({"metadata": {"name": "k8s-m", "annotations": notes}, "spec": {}})
+    assert (row.identity, row.kube_apiserver) == (33554433, True)
+
+
+def test_a_node_cannot_be_called_a_pod():
+    with pytest.raises(ValueError, match="no node's identity"):
+        cluster.node({"metadata": {"name": "n", "annotations": {"seta.dev/node-identity": "300"}}, "spec": {}})
+
+
+def test_a_pods_annotation_asks_for_audit_mode():
+    item = pod_object()
+    item["metadata"]["annotations"] = {"policy.seta.dev/audit-mode": "true"}
+    assert pods.pod(item).audit
+
+
+def test_a_rule_may_be_about_nodes():
+    item = {
+        "metadata": {"name": "ccnp.h"},
+        "spec": {
+            "source": {"kind": "CiliumClusterwideNetworkPolicy", "name": "h"},
+            "rules": [{"nodes": ["n1"], "ingress": {"defaultDeny": True}}],
+        },
+    }
+    (rule,) = policies.policy(item).rules
+    assert (rule.subject, rule.nodes, rule.egress) == ("", ("n1",), None)
 
 
 def test_a_node_has_its_addresses_by_type():

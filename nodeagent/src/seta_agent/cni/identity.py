@@ -88,7 +88,13 @@ class IdentityResolver:
         if namespace_labels is None:
             return None
         wanted = identity_labels.identity_labels(
-            pod.labels, pod.namespace, namespace_labels, pod.service_account, self._cluster, self._filter
+            pod.labels,
+            pod.namespace,
+            namespace_labels,
+            pod.service_account,
+            self._cluster,
+            self._filter,
+            pod.named_ports,
         )
         return self._index.find(frozenset(identity_labels.as_list(wanted)))
 
@@ -98,6 +104,10 @@ class IdentityResolver:
             while not self._passes(identity.id, name):
                 if not await self._read_set(identity.id, name):
                     await self._watch_brings(identity.id, name)
+
+    def passes(self, identity: Identity) -> bool:
+        """Whether it needs no waiting."""
+        return all(self._passes(identity.id, name) for name in identity.selector_sets)
 
     def _passes(self, number: int, name: str) -> bool:
         row = self._tables.selector_sets.get(name)

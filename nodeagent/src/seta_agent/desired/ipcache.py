@@ -1,17 +1,17 @@
 """cilium_ipcache_v2: every address of the cluster to its identity, and the node behind which it lives.
 
-Called by the programmer per node, per endpoint slice and per local endpoint. A miss in the map is the world; a pod
-that is not known yet falls into its node's pod CIDR as unmanaged, never into the world.
+Called by the programmer per node, endpoint slice, local endpoint and range that policies name. A miss in the map
+is the world; a pod that is not known yet falls into its node's pod CIDR as unmanaged, never into the world.
 """
 
 import dataclasses
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 import numpy as np
 
 from seta_agent.desired.encode import FAMILY, Dtype, Entries, entries, ip16, put_bytes
-from seta_agent.tables import Endpoint, IPAddress, IPNetwork, Node, RemotePod, ReservedIdentity
+from seta_agent.tables import Endpoint, Identity, IPAddress, IPNetwork, Node, RemotePod, ReservedIdentity
 
 Layout = tuple[Dtype, Dtype]  # of key and value
 STATIC_BITS = 32  # cluster, pad and family before the address count into the prefix length
@@ -24,17 +24,34 @@ class Whose:
     node: IPAddress | None = None  # None: here, or no pod
 
 
-def of_node(node: Node, *, own: bool, key: Dtype, value: Dtype) -> Entries:
+def of_node(node: Node, *, own: bool, admitted: Container[int], key: Dtype, value: Dtype) -> Entries:
     """Addresses of a node; of the others also where their pods live."""
     if own:
         addresses = (*node.internal_ips, *node.router_ips)
         return _encode([Whose(_host(ip), ReservedIdentity.HOST) for ip in addresses], key, value)
     behind = {ip.version: ip for ip in reversed(node.internal_ips)}  # IP version -> the node's address
-    found = [Whose(_host(ip), ReservedIdentity.REMOTE_NODE) for ip in node.internal_ips]
     outer = behind.get(4) or behind.get(6)
-    found += [Whose(_host(ip), ReservedIdentity.REMOTE_NODE, outer) for ip in node.router_ips]
+    identity = identity_of_node(node, admitted)
+    found = [Whose(_host(ip), identity) for ip in node.internal_ips]
+    router = ReservedIdentity.REMOTE_NODE if identity == ReservedIdentity.KUBE_APISERVER else identity
+    found += [Whose(_host(ip), router, outer) for ip in node.router_ips]
     found += [Whose(cidr, ReservedIdentity.UNMANAGED, outer) for cidr in node.pod_cidrs]
     return _encode(found, key, value)
+
+
+def identity_of_node(node: Node, admitted: Container[int]) -> int:
+    """What another node is called: its own identity while policies tell nodes apart, else what it is."""
+    if node.identity in admitted:
+        return node.identity
+    return ReservedIdentity.KUBE_APISERVER if node.kube_apiserver else ReservedIdentity.REMOTE_NODE
+
+
+def of_range(identity: Identity, pod_cidrs: Container[IPNetwork], key: Dtype, value: Dtype) -> Entries:
+    """An address range that policies name. Nothing where all of it is pods': they have identities of their own."""
+    prefix = identity.prefix
+    if prefix is None or any(prefix.supernet(new_prefix=bits) in pod_cidrs for bits in range(prefix.prefixlen + 1)):
+        return {}
+    return _encode([Whose(prefix, identity.id)], key, value)
 
 
 def of_endpoint(endpoint: Endpoint, key: Dtype, value: Dtype) -> Entries:

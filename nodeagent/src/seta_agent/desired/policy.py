@@ -58,6 +58,15 @@ def select(policies: Iterable[Policy], identity: int, sets: Sets) -> tuple[Rules
     return ingress, egress
 
 
+def select_node(policies: Iterable[Policy], node: str) -> tuple[Rules, Rules]:
+    """The rules that apply to a node's own traffic: (ingress, egress)."""
+    chosen = [(row.source, rule) for row in policies for rule in row.rules if node in (rule.nodes or ())]
+    return (
+        [(source, rule.ingress) for source, rule in chosen if rule.ingress],
+        [(source, rule.egress) for source, rule in chosen if rule.egress],
+    )
+
+
 def ingress(rules: Rules, mode: Mode, sets: Sets, own_ports: ports.Named) -> DirectionResult:
     """What may come in. The node itself always may, unless a policy denies it: kubelet's probes live from that."""
     if not _enforced(rules, mode):

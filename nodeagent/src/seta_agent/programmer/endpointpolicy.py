@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from seta_agent.desired import policy, ports
 from seta_agent.programmer import policyindex
-from seta_agent.tables import Endpoint, Tables
+from seta_agent.tables import Endpoint, ReservedIdentity, Tables
 
 INGRESS, EGRESS = False, True
 
@@ -25,21 +25,24 @@ class EndpointPolicy:
 
 
 class PolicyEngine:
-    """Dirty are rows of policies, selector sets and slices; `concerned()` says which identities that touches."""
+    """Dirty are rows of policies, selector sets and identities; `concerned()` says which identities that touches."""
 
-    def __init__(self, tables: Tables, mode: policy.Mode, wake: Callable[[], None]) -> None:
+    def __init__(self, tables: Tables, mode: policy.Mode, node_name: str, wake: Callable[[], None]) -> None:
         self._mode = mode
         self._tables = tables
+        self._node_name = node_name
         self._wake = wake
         self.index = policyindex.PolicyIndex(tables)
         self._policies: set[str] = set(tables.policies.keys())  # names of changed rows
         self._sets: set[str] = set(tables.selector_sets.keys())
-        self._pods_changed = True
-        self._destinations: policy.Destinations = {}  # identity -> named ports of its pods
+        self._identities: set[int] = set(tables.identities.keys())
+        self._named: dict[int, ports.Named] = {}  # identity -> named ports of its pods
         self._results: dict[tuple[int, object], EndpointPolicy] = {}  # (identity, named ports) -> result, one pass
+        self._host_changed = True
         tables.policies.subscribe(self._policy_changed, wake)
         tables.selector_sets.subscribe(self._set_changed, wake)
-        tables.remote_pods.subscribe(self._slice_changed)
+        tables.identities.subscribe(self._identities.add)
+        tables.nodes.subscribe(lambda _name: wake())
 
     @property
     def listed(self) -> bool:
@@ -48,17 +51,17 @@ class PolicyEngine:
     def concerned(self) -> set[int]:
         """Take over what changed since the last call: the identities whose policy may be another now."""
         found: set[int] = set()
+        self._sets |= self.index.own_node_changed(self._aliases())
+        self._host_changed |= bool(self._sets or self._policies)
         sets, self._sets = self._sets, set()
         for name in sets:
             found |= self.index.set_changed(name)
         policies, self._policies = self._policies, set()
         for name in policies:
             found |= self.index.policy_changed(name)
-        named = self.index.with_named_egress_ports()
-        if named and (self._pods_changed or found & named):
-            self._destinations = policyindex.destinations(pod for rows in self._tables.remote_pods for pod in rows)
-            self._pods_changed = False
-            found |= named
+        if self._take_names():
+            found |= self.index.with_named_egress_ports()
+            self._host_changed = True
         self._results.clear()
         return found
 
@@ -70,13 +73,48 @@ class PolicyEngine:
             self._results[key] = self._compute(identity, policyindex.own_ports(endpoint.named_ports))
         return self._results[key]
 
+    def host(self) -> EndpointPolicy:
+        """The policy of the node's own traffic: enforced only where one selects it, also where pods' always is."""
+        mode: policy.Mode = "never" if self._mode == "never" else "default"
+        found = policy.select_node(self.index.selecting_node(self._node_name), self._node_name)
+        return self._flatten(*found, mode, {})
+
+    def take_host_changed(self) -> bool:
+        """Whether `host()` may say something else than when this was last asked."""
+        changed, self._host_changed = self._host_changed, False
+        return changed
+
     def _compute(self, identity: int, own_ports: ports.Named) -> EndpointPolicy:
+        rules = policy.select(self.index.selecting(identity), identity, self.index.sets)
+        return self._flatten(*rules, self._mode, own_ports)
+
+    def _flatten(
+        self, ingress: policy.Rules, egress: policy.Rules, mode: policy.Mode, own_ports: ports.Named
+    ) -> EndpointPolicy:
         sets = self.index.sets
-        ingress, egress = policy.select(self.index.selecting(identity), identity, sets)
         return EndpointPolicy(
-            policy.ingress(ingress, self._mode, sets, own_ports),
-            policy.egress(egress, self._mode, sets, self._destinations),
+            policy.ingress(ingress, mode, sets, own_ports), policy.egress(egress, mode, sets, self._named)
         )
+
+    def _aliases(self) -> frozenset[int]:
+        """What other nodes call this one's address."""
+        own = self._tables.nodes.get(self._node_name)
+        found = {own.identity} if own and own.identity else set()
+        return frozenset(found | ({ReservedIdentity.KUBE_APISERVER} if own and own.kube_apiserver else set()))
+
+    def _take_names(self) -> bool:
+        """Whether what ports are called changed."""
+        numbers, changed = list(self._identities), False
+        self._identities.clear()
+        for number in numbers:
+            row = self._tables.identities.get(number)
+            named = policyindex.named_ports(row.labels) if row else {}
+            if named != self._named.get(number, {}):
+                changed = True
+                self._named[number] = named
+                if not named:
+                    del self._named[number]
+        return changed
 
     def _policy_changed(self, name: str) -> None:
         self._policies.add(name)
@@ -85,6 +123,3 @@ class PolicyEngine:
     def _set_changed(self, name: str) -> None:
         self._sets.add(name)
         self._wake()
-
-    def _slice_changed(self, _name: str) -> None:
-        self._pods_changed = True

@@ -37,10 +37,10 @@ class Programmed:
 class EndpointStage:
     """Owns what is known of each endpoint in the kernel; dirty are the endpoint ids to look at again."""
 
-    def __init__(self, tables: Tables, mode: Mode, wake: Callable[[], None]) -> None:
+    def __init__(self, tables: Tables, mode: Mode, node_name: str, wake: Callable[[], None]) -> None:
         self._tables = tables
         self._wake = wake
-        self.engine = PolicyEngine(tables, mode, wake)
+        self.engine = PolicyEngine(tables, mode, node_name, wake)
         self.cookies = policymap.Cookies()
         self.programmed: dict[int, Programmed] = {}  # endpoint id -> what is in the kernel
         self.errors: dict[int, str] = {}  # endpoint id -> why it is not programmed

@@ -47,7 +47,7 @@ class NodeProgrammer:
         self._setup = NodeSetup(settings)
         self._services = ServiceStage(tables, self._wake.set)
         self._identities = IdentityStage(tables, settings.node_name, self._wake.set)
-        self._endpoints = EndpointStage(tables, settings.enable_policy, self._wake.set)
+        self._endpoints = EndpointStage(tables, settings.enable_policy, settings.node_name, self._wake.set)
         self._netlink_thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="netlink")
         self._host: HostDevices | None = None  # used in the netlink thread only
         self._own: Node | None = None  # the node's row that the kernel is set up for
@@ -199,7 +199,12 @@ class NodeProgrammer:
         self._wake.clear()
         started = time.perf_counter()
         failures = []
-        for stage in (self._apply_node, self._apply_identities, self._apply_services, self._apply_endpoints):
+        for stage in (
+            self._apply_node,
+            self._apply_identities,
+            self._apply_services,
+            self._apply_endpoints,
+        ):
             try:
                 await stage()
             except (BpfError, ProgrammingError) as error:
@@ -256,6 +261,7 @@ class NodeProgrammer:
 
     async def _apply_endpoints(self) -> None:
         await self._endpoints.apply(self._setup, self._need_own(), self._on_host)
+        self._identities.apply_new_ranges(self._setup.maps)
 
     def recheck(self) -> None:
         """Take nothing for granted in the next pass: maps, links, routes and devices are read again."""
@@ -285,7 +291,8 @@ class NodeProgrammer:
     def _all_listed(self) -> bool:
         tables = self._tables
         return self._endpoints.engine.listed and all(
-            table.synced for table in (tables.endpoints, tables.nodes, tables.remote_pods, tables.services)
+            table.synced
+            for table in (tables.endpoints, tables.nodes, tables.remote_pods, tables.admitted, tables.services)
         )
 
     async def _on_host(self, work: Callable[[HostDevices], None]) -> None:

@@ -8,15 +8,19 @@ then the version before stays in force. A set stays as long as a policy in force
 from collections.abc import Iterable
 
 from seta_agent.desired import policy, ports
-from seta_agent.tables import Policy, RemotePod, Tables
+from seta_agent.tables import Policy, PolicyRule, ReservedIdentity, SelectorSet, Tables
+from seta_crds import labels
 
 Identities = set[int]
+NAMED_PORTS = f"k8s:{labels.NAMED_PORTS}="
+REMOTE_NODE = "entity:remote-node"  # the one set that speaks of other nodes: this one's addresses are never in it
 
 
 class PolicyIndex:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
         self.sets: dict[str, frozenset[int]] = {}  # selector set -> identities
+        self._aliases: frozenset[int] = frozenset()  # what other nodes call this one; here it is the host
         self._policies: dict[str, Policy] = {}  # compiled policy name -> the version in force
         self._waiting: set[str] = set()  # names of policies of which a subject is unknown
         self._users: dict[str, set[str]] = {}  # selector set -> names of policies in force that refer to it
@@ -40,7 +44,7 @@ class PolicyIndex:
     def policy_changed(self, name: str) -> Identities:
         """Take over a row of `tables.policies`: the identities whose policy may be another now."""
         row = self._tables.policies.get(name)
-        if row and any(rule.subject not in self.sets for rule in row.rules):
+        if row and any(self._lacks_subject(rule) for rule in row.rules):
             self._waiting.add(name)
             return set()
         self._waiting.discard(name)
@@ -59,25 +63,53 @@ class PolicyIndex:
             if name not in self._users:
                 self.sets.pop(name, None)
             return set()
-        self.sets[name] = row.identities
+        self.sets[name] = members = self._members(row)
         concerned: Identities = set()
         for user in self._users.get(name, ()):
             rules = self._policies[user].rules
             if any(rule.subject == name for rule in rules):
-                concerned |= old ^ row.identities
+                concerned |= old ^ members
             if name in _peers_of(self._policies[user]):
                 concerned |= self._subjects(user)
         for waiting in [one for one in self._waiting if self._waits_for(one, name)]:
             concerned |= self.policy_changed(waiting)
         return concerned
 
+    def own_node_changed(self, aliases: frozenset[int]) -> set[str]:
+        """Take over what other nodes call this one (7, or a node's own identity): the sets that have other members now.
+
+        They are to be taken over again by `set_changed`.
+        """
+        if aliases == self._aliases:
+            return set()
+        concerned, self._aliases = aliases | self._aliases, aliases
+        return {row.name for row in self._tables.selector_sets if row.identities & concerned}
+
+    def selecting_node(self, name: str) -> list[Policy]:
+        """The policies in force with a rule for a node's own traffic, by name."""
+        found = (row for row in self._policies.values() if any(name in (rule.nodes or ()) for rule in row.rules))
+        return sorted(found, key=lambda row: row.name)
+
+    def generations(self) -> dict[str, int]:
+        """Name of each policy in force -> the generation of its source."""
+        return {name: row.generation for name, row in self._policies.items()}
+
     def with_named_egress_ports(self) -> Identities:
         """The identities whose egress depends on what ports of other pods are called."""
         return set().union(*(self._subjects(name) for name in self._by_port_name))
 
+    def _members(self, row: SelectorSet) -> frozenset[int]:
+        """The identities of a set as this node sees them: its own address is the host, whatever others call it."""
+        if row.identities & self._aliases and row.selector != REMOTE_NODE:
+            return row.identities | {ReservedIdentity.HOST}
+        return row.identities
+
+    def _lacks_subject(self, rule: PolicyRule) -> bool:
+        return rule.nodes is None and rule.subject not in self.sets
+
     def _subjects(self, name: str) -> Identities:
         row = self._policies.get(name)
-        subjects = {rule.subject for rule in row.rules} if row else set()
+        subjects = {rule.subject for rule in row.rules if rule.nodes is None} if row else set()
         return set().union(*(self.sets.get(subject, frozenset()) for subject in subjects))
 
     def _waits_for(self, policy_name: str, set_name: str) -> bool:
@@ -109,22 +141,28 @@ class PolicyIndex:
                 self.sets.pop(name, None)
 
 
-def destinations(pods: Iterable[RemotePod]) -> dict[int, dict[tuple[str, str], set[int]]]:
-    """Identity -> (port name, protocol) -> numbers, of all pods that name a port."""
-    found: dict[int, dict[tuple[str, str], set[int]]] = {}
-    for pod in pods:
-        for name, number, protocol in pod.named_ports:
-            found.setdefault(pod.identity, {}).setdefault((name, protocol), set()).add(number)
-    return found
+def named_ports(found: Iterable[str]) -> ports.Named:
+    """(port name, protocol) -> its number, of an identity's labels: pods of one identity name their ports alike."""
+    texts = [label.removeprefix(NAMED_PORTS) for label in found if label.startswith(NAMED_PORTS)]
+    named: dict[tuple[str, str], tuple[int]] = {}  # (port name, protocol) -> number
+    for one in texts[0].split(",") if texts else ():
+        name, _, port = one.partition("=")
+        name, _, port = one.partition("=")
+        number, _, protocol = port.partition("/")
+        named[name, protocol] = (int(number),)
+    return named
 
 
 def own_ports(named: Iterable[tuple[str, int, str]]) -> ports.Named:
-    """An endpoint's named ports as the policy code wants them."""
-    return {(name, protocol): (number,) for name, number, protocol in named}
+    """An endpoint's named ports as the policy code wants them; where a name is there twice the first counts."""
+    found: dict[tuple[str, str], tuple[int]] = {}  # (port name, protocol) -> number
+    for name, number, protocol in named:
+        found.setdefault((name, protocol), (number,))
+    return found
 
 
 def _sets_of(row: Policy) -> set[str]:
-    return {rule.subject for rule in row.rules} | _peers_of(row)
+    return {rule.subject for rule in row.rules if rule.nodes is None} | _peers_of(row)
 
 
 def _peers_of(row: Policy) -> set[str]:

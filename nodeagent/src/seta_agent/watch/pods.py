@@ -7,9 +7,10 @@ from sys import intern
 from typing import Any
 
 from seta_agent.tables import Pod
+from seta_crds import labels
 
+AUDIT_ANNOTATION = "policy.seta.dev/audit-mode"
 STATIC_POD_HASH = "kubernetes.io/config.hash"  # kubelet's own uid of a static pod; the API object has another one
-NamedPort = tuple[str, int, str]
 
 
 def pod_key(item: dict[str, Any]) -> tuple[str, str]:
@@ -20,6 +21,7 @@ def pod_key(item: dict[str, Any]) -> tuple[str, str]:
 def pod(item: dict[str, Any]) -> Pod | None:
     """None for a pod on the host network: it has the node's identity and no endpoint."""
     metadata, spec = item["metadata"], item["spec"]
+    notes = metadata.get("annotations") or {}
     if spec.get("hostNetwork"):
         return None
     return Pod(
@@ -28,20 +30,9 @@ def pod(item: dict[str, Any]) -> Pod | None:
         uid=metadata["uid"],
         labels=dict(metadata.get("labels") or {}),
         service_account=intern(spec.get("serviceAccountName") or "default"),
-        named_ports=tuple(_named_ports(spec)),
-        runtime_uid=(metadata.get("annotations") or {}).get(STATIC_POD_HASH, ""),
-    )
-
-
-def _named_ports(spec: dict[str, Any]) -> list[NamedPort]:
-    containers = (spec.get("initContainers") or []) + (spec.get("containers") or [])
-    return sorted(
-        {
-            (port["name"], int(port["containerPort"]), port.get("protocol") or "TCP")
-            for container in containers
-            for port in container.get("ports") or ()
-            if port.get("name")
-        }
+        named_ports=labels.pod_ports(spec),
+        runtime_uid=notes.get(STATIC_POD_HASH, ""),
+        audit=notes.get(AUDIT_ANNOTATION) == "true",
     )
 
 

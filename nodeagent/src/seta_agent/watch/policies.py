@@ -25,7 +25,14 @@ def policy(item: dict[str, Any]) -> Policy:
 
 
 def _rule(rule: dict[str, Any]) -> PolicyRule:
-    return PolicyRule(intern(rule["subject"]), _direction(rule.get("ingress")), _direction(rule.get("egress")))
+    """About the endpoints in a selector set, or about nodes themselves."""
+    nodes = rule.get("nodes")
+    return PolicyRule(
+        subject=intern(rule["subject"]) if nodes is None else "",
+        ingress=_direction(rule.get("ingress")),
+        egress=_direction(rule.get("egress")),
+        nodes=None if nodes is None else tuple(intern(name) for name in nodes),
+    )
 
 
 def _direction(direction: dict[str, Any] | None) -> PolicyDirection | None:
