@@ -23,7 +23,7 @@ class Source(Model):
 
 class Port(Model):
     protocol: Protocol
-    port: int | None = Field(default=None, ge=0, le=65535)
+    port: int | None = Field(default=None, ge=0, le=65535, description="Of ICMP and ICMPV6: the message type.")
     end_port: int | None = Field(default=None, ge=1, le=65535)
     name: str | None = Field(default=None, description="A container port's name, resolved per pod by agents.")
 
@@ -35,6 +35,9 @@ class Entry(Model):
         default=None, description="Selector sets; absent is any peer, an empty list is nobody."
     )
     ports: list[Port] | None = Field(default=None, description="Absent is every port and protocol.")
+    yields: bool | None = Field(
+        default=None, description="Of a Deny: any Allow beats it. The source allows this with more than is enforced."
+    )
 
 
 class Direction(Model):
@@ -51,6 +54,7 @@ class CompiledRule(Model):
     )
     ingress: Direction | None = None
     egress: Direction | None = None
+    log: str | None = Field(default=None, description="What the source wants to be told with its verdicts.")
 
 
 class CompiledPolicySpec(Model):

@@ -9,39 +9,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seta_crds import names
-from seta_operator.services import compiler, problems, unsupported, wanted
-from seta_operator.services.compiler import Compiled
+from seta_operator.services import compile_networkpolicy, compiler, problems, wanted
+from seta_operator.services.compiled import Compiled
+from tests.unit.operator.compiled_text import readable
 
-TABLE = yaml.safe_load(pathlib.Path(__file__).with_name("compiler.yaml").read_text())
+TABLES = pathlib.Path(__file__).with_name("compiled")
+RULES = [
+    case
+    for name in ("rules", "peers", "traffic", "faults")
+    for case in yaml.safe_load((TABLES / f"{name}.yaml").read_text())
+]
+NETWORK_POLICIES = yaml.safe_load((TABLES / "networkpolicies.yaml").read_text())
+DIRECTIONS = ("ingress", "ingressOpen", "egress", "egressOpen")
 SELECTOR = {"endpointSelector": {"matchLabels": {"app": "a"}}}
 SUBJECT = "any:app=a,k8s:io.kubernetes.pod.namespace=ns"
+OWN = "k8s:io.kubernetes.pod.namespace=ns"
 
 
-def readable(compiled: Compiled) -> list[dict[str, Any]]:
-    """Compiled rules with the selectors' texts instead of the sets' names."""
-    text = {name: selector.text for name, selector in compiled.selectors.items()}
-    found = []
-    for rule in compiled.rules:
-        directions = {
-            direction: {
-                **rule[direction],
-                "entries": [
-                    {**one, **({"peers": sorted(text[name] for name in one["peers"])} if "peers" in one else {})}
-                    for one in rule[direction]["entries"]
-                ],
-            }
-            for direction in ("ingress", "egress")
-            if direction in rule
-        }
-        found.append({"subject": text[rule["subject"]], **directions})
-    return found
-
-
-@pytest.mark.parametrize("case", TABLE, ids=lambda case: case["name"])
-def test_table(case: dict[str, Any]) -> None:
-    compiled = compiler.compile_policy("ns", SELECTOR | case["in"], None)
-    expected = {direction: case[direction] for direction in ("ingress", "egress") if direction in case}
-    assert readable(compiled) == [{"subject": SUBJECT, **expected}]
+def judge(case: dict[str, Any], compiled: Compiled) -> None:
+    expected = {direction: case[direction] for direction in DIRECTIONS if direction in case}
+    assert readable(compiled) == [{"subject": case.get("subject", SUBJECT), **expected}]
     sentences = [problem.sentence for problem in compiled.problems]
     if case.get("unreadable"):
         assert len(sentences) == 1
@@ -50,29 +37,30 @@ def test_table(case: dict[str, Any]) -> None:
         assert sentences == case.get("problems", [])
 
 
+@pytest.mark.parametrize("case", RULES, ids=lambda case: case["name"])
+def test_rules(case: dict[str, Any]) -> None:
+    judge(case, compiler.compile_policy("ns", SELECTOR | case["in"], None))
+
+
+@pytest.mark.parametrize("case", NETWORK_POLICIES, ids=lambda case: case["name"])
+def test_network_policies(case: dict[str, Any]) -> None:
+    judge(case, compile_networkpolicy.compile_policy("ns", case["in"]))
+
+
 def test_spec_and_specs_keep_their_places() -> None:
     rule = SELECTOR | {"ingress": [{"fromEndpoints": [{}]}]}
     compiled = compiler.compile_policy("ns", rule, [rule, rule])
-    origins = [rule["ingress"]["entries"][0]["origin"] for rule in compiled.rules]
-    assert origins == ["spec.ingress[0]", "specs[0].ingress[0]", "specs[1].ingress[0]"]
+    lines = [rule["ingress"] for rule in readable(compiled)]
+    assert lines == [[f"Allow {one}.ingress[0]: {OWN}, all traffic"] for one in ("spec", "specs[0]", "specs[1]")]
 
 
 def test_a_clusterwide_selector_is_of_every_namespace_and_of_no_reserved_identity() -> None:
-    rule = SELECTOR | {"ingress": [{"fromEndpoints": [{}, {"matchLabels": {"reserved:host": ""}}]}]}
+    no_team = {"matchExpressions": [{"key": "io.cilium.k8s.namespace.labels.team", "operator": "DoesNotExist"}]}
+    rule = SELECTOR | {"ingress": [{"fromEndpoints": [{}, {"matchLabels": {"reserved:host": ""}}, no_team]}]}
+    everywhere = "k8s:io.kubernetes.pod.namespace"
+    peers = f"!any:io.cilium.k8s.namespace.labels.team,{everywhere} + {everywhere} + reserved:host="
     assert readable(compiler.compile_policy("", rule, None)) == [
-        {
-            "subject": "any:app=a,k8s:io.kubernetes.pod.namespace",
-            "ingress": {
-                "defaultDeny": True,
-                "entries": [
-                    {
-                        "origin": "spec.ingress[0]",
-                        "action": "Allow",
-                        "peers": ["k8s:io.kubernetes.pod.namespace", "reserved:host="],
-                    }
-                ],
-            },
-        }
+        {"subject": f"any:app=a,{everywhere}", "ingress": [f"Allow spec.ingress[0]: {peers}, all traffic"]}
     ]
 
 
@@ -98,22 +86,55 @@ def test_a_subject_stays_in_its_namespace(selector: Any, subject: str, problem: 
     compiled = compiler.compile_policy("ns", {"endpointSelector": selector, "ingress": [{"fromEndpoints": [{}]}]}, None)
     (rule,) = readable(compiled)
     assert rule["subject"] == subject
-    assert bool(rule["ingress"]["entries"]) == (not problem)
+    assert bool(rule["ingress"]) == (not problem)
     assert problem in "".join(one.sentence for one in compiled.problems)
 
 
 @pytest.mark.parametrize(
-    ("spec", "sentence"),
+    ("namespace", "spec", "sentence"),
     [
-        ({"nodeSelector": {}, "ingress": [{}]}, "spec.nodeSelector is not supported yet"),
-        ({"ingress": [{}]}, "spec must have an endpointSelector"),
-        (SELECTOR, "spec must have at least one of ingress, ingressDeny, egress, egressDeny"),
+        ("ns", {"nodeSelector": {}, "ingress": [{}]}, "spec rule cannot have NodeSelector: use a CiliumClusterwide"),
+        ("", {"nodeSelector": {}, "ingress": [{}]}, "spec.nodeSelector needs host policies, which are switched off"),
+        ("", {"nodeSelector": {"matchLabels": []}, "ingress": [{}]}, "spec.nodeSelector.matchLabels cannot be read"),
+        ("ns", {"ingress": [{}]}, "spec must have an endpointSelector"),
+        ("ns", SELECTOR, "spec must have at least one of ingress, ingressDeny, egress, egressDeny"),
     ],
 )
-def test_rules_that_select_or_say_nothing(spec: Any, sentence: str) -> None:
-    compiled = compiler.compile_policy("ns", spec, None)
-    assert [one.sentence for one in compiled.problems] == [sentence]
+def test_rules_that_select_or_say_nothing(namespace: str, spec: Any, sentence: str) -> None:
+    compiled = compiler.compile_policy(namespace, spec, None)
+    (problem,) = compiled.problems
+    assert problem.sentence.startswith(sentence)
     assert all(not direction for rule in compiled.rules for direction in (rule.get("ingress"), rule.get("egress")))
+
+
+def test_a_host_policy_names_the_nodes_it_is_about() -> None:
+    host = {"nodeSelector": {"matchLabels": {"pool": "fast"}}, "ingress": [{"fromEntities": ["cluster"]}]}
+    compiled = compiler.compile_policy("", SELECTOR | {"ingress": [{}]}, [host], host_firewall=True)
+    assert not compiled.problems
+    assert {place: selector.text for place, selector in compiled.nodes.items()} == {1: "any:pool=fast"}
+    assert readable(compiled)[1] == {
+        "nodes": [],
+        "ingress": ["Allow specs[0].ingress[0]: entity:cluster, all traffic"],
+    }
+
+
+def test_a_host_policy_whose_selector_cannot_be_meant_closes_no_node() -> None:
+    host = {"nodeSelector": {"matchLabels": {"a b": "c"}}, "ingress": [{}]}
+    compiled = compiler.compile_policy("", host, None, host_firewall=True)
+    assert not compiled.rules
+    told = [problem.sentence for problem in compiled.problems]
+    assert told == ['spec.nodeSelector.matchLabels is no selector: "a b" is no label key']
+
+
+def test_a_rule_of_endpoints_and_nodes_at_once_is_closed() -> None:
+    rule = SELECTOR | {"nodeSelector": {}, "ingress": [{"fromEntities": ["all"]}]}
+    compiled = compiler.compile_policy("", rule, None, host_firewall=True)
+    assert [readable(compiled)[0]["ingress"], len(compiled.problems)] == [[], 1]
+
+
+def test_a_log_goes_with_its_rule() -> None:
+    rule = SELECTOR | {"ingress": [{}], "log": {"value": "why"}}
+    assert [one["log"] for one in compiler.compile_policy("ns", rule, None).rules] == ["why"]
 
 
 SCALAR = st.one_of(st.none(), st.booleans(), st.integers(-1, 70000), st.text(max_size=8))
@@ -153,12 +174,7 @@ INNER = [
 def test_whatever_comes_in_is_compiled_or_refused(spec: Any, specs: Any) -> None:
     compiled = compiler.compile_policy("ns", spec, specs if isinstance(specs, list) else None)
     assert all(one.sentence for one in compiled.problems)
-    assert all(rule["subject"] in compiled.selectors for rule in compiled.rules)
-
-
-@pytest.mark.parametrize("model", unsupported.SUPPORTED, ids=lambda model: model.__name__)
-def test_the_list_of_supported_fields_names_fields(model: Any) -> None:
-    assert unsupported.SUPPORTED[model] <= model.model_fields.keys()
+    assert all(rule["subject"] in compiled.specs for rule in compiled.rules)
 
 
 class TestCondition:

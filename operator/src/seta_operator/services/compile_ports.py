@@ -1,52 +1,47 @@
-"""The compiler's part about what: toPorts. Pure; used by compiler.py.
+"""The compiler's part about ports: one item of toPorts. Pure; used by compile_traffic.
 
-Every toPorts entry of a rule adds its ports. Port 0 (or none) is every port of its protocol; of ANY it is
-everything, ICMP too.
+Port 0, or none, is every port of its protocol; ANY is every protocol that has ports, so never ICMP.
 """
 
 from collections.abc import Sequence
 
-from seta_crds.policy_ports import DenyPortRule, PortProtocol
+from seta_crds.policy_ports import PortProtocol
 from seta_operator.services.problems import Problem
 from seta_operator.store.facts import JSON
 
-PROTOCOLS = ("TCP", "UDP", "ANY")
+TRANSPORTS = ("TCP", "UDP", "SCTP")
+LAST_PORT = 65535
 
 
-def ports(rules: Sequence[DenyPortRule] | None, path: str) -> tuple[list[JSON] | None, list[Problem]]:
-    """Ports of a rule: None = all of them."""
+def ports(wanted: Sequence[PortProtocol] | None, path: str) -> tuple[list[JSON], list[Problem]]:
+    """The ports of one item of toPorts, in order and each once."""
+    if not wanted:
+        return [], [Problem(path, "names no port: name some, or leave toPorts out")]
     found: list[JSON] = []
     problems: list[Problem] = []
-    everything = not rules
-    for n, rule in enumerate(rules or []):
-        if not rule.ports:
-            problems.append(Problem(f"{path}[{n}].ports", "names no port: name some, or leave toPorts out"))
-        for m, wanted in enumerate(rule.ports or []):
-            port, wrong = _port(wanted)
-            if wrong:
-                problems.append(Problem(f"{path}[{n}].ports[{m}]", wrong))
-            elif port == {"protocol": "ANY"}:
-                everything = True
-            elif port not in found:
-                found.append(port)
-    return (None if everything else found), problems
+    for n, one in enumerate(wanted):
+        some, wrong = _port(one)
+        if wrong:
+            problems.append(Problem(f"{path}[{n}]", wrong))
+        found += [port for port in some if port not in found]
+    return found, problems
 
 
-def _port(wanted: PortProtocol) -> tuple[JSON, str]:
-    """One port, or what is wrong with it."""
+def _port(wanted: PortProtocol) -> tuple[list[JSON], str]:
+    """What one port stands for, or what is wrong with it."""
     protocol = wanted.protocol or "ANY"
-    if protocol not in PROTOCOLS:
-        return {}, f"wants protocol {protocol}, which is not supported yet"
+    if protocol not in (*TRANSPORTS, "ANY"):
+        return [], f"wants protocol {protocol}, which is not supported yet"
     text = wanted.port or "0"
-    if not text.isdecimal():
-        if wanted.end_port:
-            return {}, "has an endPort after a port name: only numbers make a range"
-        return {"protocol": protocol, "name": text}, ""
-    port, last = int(text), wanted.end_port or 0
-    if port > 65535:
-        return {}, f"wants port {port}: the last one is 65535"
+    if not (text.isascii() and text.isdecimal()):
+        return [{"protocol": protocol, "name": text.lower()}], ""  # an endPort says nothing beside a name
+    port, last = int(text[-6:]), wanted.end_port or 0
+    if port > LAST_PORT:
+        return [], f"wants port {text}: the last one is {LAST_PORT}"
+    if port == 0 and last:
+        return [], "has an endPort without a port to start from"
     if port == 0:
-        return ({"protocol": protocol}, "") if not last else ({}, "has an endPort without a port to start from")
+        return [{"protocol": one} for one in (TRANSPORTS if protocol == "ANY" else (protocol,))], ""
     if last and last < port:
-        return {}, f"ends at port {last}, before it starts at {port}"
-    return {"protocol": protocol, "port": port, **({"endPort": last} if last > port else {})}, ""
+        return [], f"ends at port {last}, before it starts at {port}"
+    return [{"protocol": protocol, "port": port, **({"endPort": last} if last > port else {})}], ""

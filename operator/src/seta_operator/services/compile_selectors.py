@@ -28,17 +28,13 @@ class Scope:
         return Requirement("k8s", labels.NAMESPACE, "Exists")
 
 
-def peers(
-    scope: Scope, wanted: Sequence[LabelSelector] | None, path: str
-) -> tuple[list[Selector] | None, list[Problem]]:
-    """Selectors of fromEndpoints or toEndpoints: None = any peer (not given), [] = nobody (given and empty)."""
-    if wanted is None:
-        return None, []
+def peers(scope: Scope, wanted: Sequence[LabelSelector], path: str) -> tuple[list[Selector], list[Problem]]:
+    """Selectors of fromEndpoints or toEndpoints."""
     found, problems = [], []
     for n, one in enumerate(wanted):
         requirements, wrong = _requirements(one, f"{path}[{n}]")
         problems += wrong
-        if not any(_names_scope(requirement) for requirement in requirements):
+        if not any(_names_scope(scope, requirement) for requirement in requirements):
             requirements.append(scope.requirement)
         found.append(selectors.selector(requirements))
     return found, problems
@@ -55,8 +51,14 @@ def subject(scope: Scope, wanted: LabelSelector, path: str) -> tuple[Selector, l
             wrong = f"selects another namespace than the policy's own ({scope.namespace})"
             problems.append(Problem(path, f"{wrong}: use a CiliumClusterwideNetworkPolicy"))
         requirements.append(scope.requirement)
-    elif not any(_names_scope(requirement) for requirement in requirements):
+    elif not any(_names_scope(scope, requirement) for requirement in requirements):
         requirements.append(scope.requirement)
+    return selectors.selector(requirements), problems
+
+
+def plain(wanted: LabelSelector, path: str) -> tuple[Selector, list[Problem]]:
+    """A selector of objects that are in no namespace, or whose namespace is said beside it: nodes, services, groups."""
+    requirements, problems = _requirements(wanted, path)
     return selectors.selector(requirements), problems
 
 
@@ -74,10 +76,14 @@ def _requirements(wanted: LabelSelector, path: str) -> tuple[list[Requirement], 
     return found, problems
 
 
-def _names_scope(requirement: Requirement) -> bool:
-    """Whether the requirement itself says where: a namespace, a namespace's label, or a reserved identity."""
+def _names_scope(scope: Scope, requirement: Requirement) -> bool:
+    """Whether the requirement itself says where: a reserved identity, a namespace, or a namespace's label.
+
+    The last says nothing in a clusterwide policy: what is in no namespace lacks every label of one, and a selector of
+    pods must not mean it.
+    """
     return (
         requirement.source == "reserved"
         or requirement.key == labels.NAMESPACE
-        or requirement.key.startswith(labels.NAMESPACE_LABELS)
+        or (bool(scope.namespace) and requirement.key.startswith(labels.NAMESPACE_LABELS))
     )

@@ -15,6 +15,7 @@ class Problem:
     path: str
     wrong: str
     closes: str = ""  # what it denies meanwhile, where that is not simply what the rule would allow
+    beyond: bool = False  # understood and not enforced: what it does not concern works as written
 
     @property
     def sentence(self) -> str:

@@ -1,60 +1,45 @@
-"""Which fields of the policy language are compiled. All others, where a user sets them, are problems.
+"""What an allowing rule can ask for beyond layer 4, which is not enforced: where a user sets it, it is a problem.
 
-The one list to shorten when a field becomes supported. Used by compiler and compile_ports.
+Traffic that a rule allows only with such a part is not allowed by it. Used by compile_traffic and compile_peers.
 """
 
 from collections.abc import Mapping
-
-from pydantic import BaseModel
+from typing import Any
 
 from seta_crds.policy_ports import DenyPortRule, PortRule
-from seta_crds.policy_rule import EgressDenyRule, EgressRule, IngressDenyRule, IngressRule, Rule
+from seta_crds.policy_rule import EgressDenyRule, EgressRule, IngressDenyRule, IngressRule
 from seta_operator.services.problems import Problem
 
-# model -> fields that are compiled, or mean nothing on the wire (labels, description), or must be empty anyway
-SUPPORTED: Mapping[type[BaseModel], frozenset[str]] = {
-    Rule: frozenset(
-        {
-            "endpoint_selector",
-            "ingress",
-            "ingress_deny",  # judged entry by entry
-            "egress",
-            "egress_deny",
-            "labels",
-            "description",
-            "enable_default_deny",
-        }
-    ),
-    IngressDenyRule: frozenset({"from_endpoints", "from_requires", "to_ports"}),
-    EgressDenyRule: frozenset({"to_endpoints", "to_requires", "to_ports"}),
-    DenyPortRule: frozenset({"ports"}),
-}
-# allowing model -> the denying one whose list of fields it shares
-_SAME: Mapping[type[BaseModel], type[BaseModel]] = {
-    IngressRule: IngressDenyRule,
-    EgressRule: EgressDenyRule,
-    PortRule: DenyPortRule,
+_OF_PORTS: Mapping[str, str] = {  # field -> as users write it
+    "terminating_tls": "terminatingTLS",
+    "originating_tls": "originatingTLS",
+    "server_names": "serverNames",
+    "listener": "listener",
+    "rules": "rules",
 }
 
 
-def in_rule(rule: Rule, path: str) -> list[Problem]:
-    """Fields of the rule itself."""
-    return _in(rule, path)
+def problem(path: str) -> Problem:
+    """The part is not enforced."""
+    return Problem(path, "is not supported yet", beyond=True)
 
 
-def in_entry(entry: IngressDenyRule | EgressDenyRule, path: str) -> list[Problem]:
-    """Fields of one entry of ingress or egress, and of its toPorts."""
-    found = _in(entry, path)
-    for n, ports in enumerate(entry.to_ports or []):
-        found += _in(ports, f"{path}.toPorts[{n}]")
-    return found
+def in_ports(rule: DenyPortRule, path: str) -> list[Problem]:
+    """Parts of one item of toPorts. Empty ones ask for nothing."""
+    if not isinstance(rule, PortRule):
+        return []
+    return [problem(f"{path}.{alias}") for name, alias in _OF_PORTS.items() if _asks(getattr(rule, name))]
 
 
-def _in(model: BaseModel, path: str) -> list[Problem]:
-    kind = type(model)
-    supported = SUPPORTED[_SAME.get(kind, kind)]
-    return [
-        Problem(f"{path}.{info.alias or name}", "is not supported yet")
-        for name, info in kind.model_fields.items()
-        if name not in supported and getattr(model, name) is not None
-    ]
+def in_entry(rule: IngressDenyRule | EgressDenyRule, path: str) -> list[Problem]:
+    """Parts of one rule of ingress or egress as a whole."""
+    if not isinstance(rule, IngressRule | EgressRule) or rule.authentication is None:
+        return []
+    return [] if rule.authentication.mode == "disabled" else [problem(f"{path}.authentication")]
+
+
+def _asks(value: Any) -> bool:
+    """Whether a part is there: `rules: {}` and `serverNames: []` are not."""
+    if isinstance(value, list) or value is None:
+        return bool(value)
+    return any(getattr(value, name) is not None for name in type(value).model_fields)
