@@ -20,7 +20,8 @@ import structlog
 from seta_crds import labels, names
 from seta_crds.names import Kind
 from seta_operator.services import identities, problems, wanted
-from seta_operator.services.compiler import Compiled, compile_policy
+from seta_operator.services.compiled import Compiled
+from seta_operator.services.compiler import compile_policy
 from seta_operator.services.numbers import ExhaustedError
 from seta_operator.services.selectorsets import SelectorSets
 from seta_operator.services.subject import Subject

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from seta_crds import names
 from seta_crds.names import Kind
-from seta_operator.services.compiler import Compiled
+from seta_operator.services.compiled import Compiled
 from seta_operator.services.identities import Labels, canonical
 from seta_operator.store import facts
 from seta_operator.store.cluster import Cluster
