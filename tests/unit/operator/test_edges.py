@@ -6,6 +6,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+import yaml
 
 from seta_operator import health, settings
 from seta_operator.main import main
@@ -89,10 +90,26 @@ def test_credentials_of_the_service_account(
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
     (tmp_path / "token").write_text("secret\n")
-    (tmp_path / "ca.crt").write_text("")
+    (tmp_path / "ca.crt").write_text("a certificate")
     found = connection.login(tmp_path)
     assert (found.server, found.token, found.ca_path) == (server, "secret", str(tmp_path / "ca.crt"))
     assert found.expiration is not None, "the file is read again"
+
+
+def test_credentials_of_a_kubeconfig(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin = {"apiVersion": "client.authentication.k8s.io/v1", "command": "sh", "interactiveMode": "Never"}
+    credential = '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"t0"}}'
+    config = {
+        "current-context": "here",
+        "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1", "insecure-skip-tls-verify": True}}],
+        "users": [{"name": "u", "user": {"exec": {**plugin, "args": ["-c", f"echo '{credential}'"]}}}],
+    }
+    (tmp_path / "config").write_text(yaml.safe_dump(config))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    found = connection.login(tmp_path)
+    assert (found.server, found.token, found.insecure) == ("https://127.0.0.1:1", "t0", True)
 
 
 def test_nothing_to_talk_to(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
