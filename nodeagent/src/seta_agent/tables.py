@@ -135,7 +135,7 @@ class Service:
 @dataclasses.dataclass(frozen=True, slots=True)
 class PortMatch:
     protocol: str  # TCP, UDP, SCTP, ICMP, ICMPV6, ANY
-    port: int = 0  # 0: every port
+    port: int = 0  # 0: every port; of ICMP and ICMPV6 the message type, 0 too
     end_port: int = 0  # 0: the one port
     name: str = ""  # a named port: resolved on the destination pod
 
@@ -146,6 +146,7 @@ class PolicyEntry:
     deny: bool
     peers: tuple[str, ...] | None  # names of selector sets; None: any peer; (): nobody
     ports: tuple[PortMatch, ...] | None  # None: all ports
+    yields: bool = False  # a deny that any allow beats, but not the absence of a default deny
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seta_agent.desired import policy, policymap, ports
+from seta_agent.desired import policy, policymap, ports, verdict
 from seta_agent.tables import Policy, PolicyDirection, PolicyEntry, PolicyRule, PortMatch
 from tests.unit.agent_core import decode
 
@@ -29,8 +29,7 @@ def lookup(flat, identity, protocol, port):
     hits = [hit for hit in (longest(identity), longest(0)) if hit]
     if not hits:
         return False
-    top = max(policy.Precedence.DENY if hit.deny else policy.Precedence.ALLOW for hit in hits)
-    return top == policy.Precedence.ALLOW
+    return not max(hits, key=lambda hit: (hit.precedence, hit.deny)).deny
 
 
 def matches(entry, identity, protocol, port):
@@ -56,9 +55,11 @@ def port_matches(one, protocol, port):
 def naive(rules, identity, protocol, port):
     entries = [entry for _, direction in rules for entry in direction.entries]
     hit = [entry for entry in entries if matches(entry, identity, protocol, port)]
-    if any(entry.deny for entry in hit):
+    if any(entry.deny and not entry.yields for entry in hit):
         return False
-    return any(not entry.deny for entry in hit) or not any(direction.default_deny for _, direction in rules)
+    if any(not entry.deny for entry in hit):
+        return True
+    return not hit and not any(direction.default_deny for _, direction in rules)
 
 
 @st.composite
@@ -76,6 +77,7 @@ ENTRY = st.builds(
     peers=st.none() | st.lists(st.sampled_from(sorted(SETS)), max_size=2).map(tuple),
     ports=st.none() | st.lists(port_match(), min_size=1, max_size=3).map(tuple),
 )
+ENTRY = ENTRY.flatmap(lambda one: st.sampled_from([one, dataclasses.replace(one, deny=True, yields=True)]))
 DIRECTION = st.builds(PolicyDirection, default_deny=st.booleans(), entries=st.lists(ENTRY, max_size=3).map(tuple))
 RULES = st.lists(st.tuples(st.sampled_from(["p1", "p2", "p3"]), DIRECTION), min_size=1, max_size=4)
 
@@ -84,7 +86,12 @@ RULES = st.lists(st.tuples(st.sampled_from(["p1", "p2", "p3"]), DIRECTION), min_
 def test_the_map_says_what_the_policies_say(rules, identity, protocol, port):
     found = policy.egress(rules, "default", SETS, {})
     assert found.enforced
-    assert lookup(found.entries, identity, protocol, port or 0) == naive(rules, identity, protocol, port or 0)
+    allowed = naive(rules, identity, protocol, port or 0)
+    assert lookup(found.entries, identity, protocol, port or 0) == allowed
+    packet = verdict.Packet(protocol, port or 0)
+    told = verdict.decide(rules, found, identity, packet, sets=SETS, named=lambda _: {})
+    assert told.allowed == allowed
+    assert told.rules or told.default_allow or told.default_deny or found.default_deny == frozenset()
 
 
 def rule(*entries, default_deny=True):
@@ -156,6 +163,74 @@ def test_named_ports_to_anybody_are_those_of_whoever_has_them():
     assert set(found.entries) == {(301, (6, 80, 64))}
 
 
+def yielding(peers=None, ports_=None):
+    return dataclasses.replace(deny(peers, ports_), yields=True)
+
+
+@pytest.mark.parametrize(
+    ("entries", "default_deny", "allowed"),
+    [
+        ((yielding(("ss-a",)),), False, False),
+        ((yielding(("ss-a",)), allow(("ss-a",), (PortMatch("TCP", 80),))), False, True),
+        ((yielding(("ss-a",), (PortMatch("TCP", 80),)), allow(("ss-a",))), False, True),
+        ((yielding(("ss-a",), (PortMatch("TCP", 80),)), allow()), False, True),
+        ((yielding(), allow(("ss-a",))), False, True),
+        ((yielding(("ss-a",), (PortMatch("TCP", 80),)), deny(("ss-a",)), allow()), False, False),
+        ((yielding(("ss-a",)),), True, False),
+    ],
+)
+def test_a_deny_that_yields_is_beaten_by_any_allow_but_not_by_none(entries, default_deny, allowed):
+    found = policy.egress(rule(*entries, default_deny=default_deny), "default", SETS, {})
+    assert lookup(found.entries, 300, 6, 80) == allowed
+
+
+@pytest.mark.parametrize(("type_", "allowed"), [(0, True), (8, False)])
+def test_of_icmp_the_port_is_a_type_zero_too(type_, allowed):
+    found = policy.egress(rule(allow(("ss-a",), (PortMatch("ICMP", 0),))), "default", SETS, {})
+    asked = verdict.packet("ICMP", type_)
+    assert (verdict.lookup(found.entries, 300, asked) is not None) == allowed
+
+
+def decided(rules, found, peer, port=80, named=lambda _: {}):
+    return verdict.decide(rules, found, peer, verdict.packet("TCP", port), sets=SETS, named=named)
+
+
+def test_a_verdict_names_the_rules_that_made_it():
+    rules = rule(allow(("ss-a",), (PortMatch("TCP", 80),)), allow(("ss-b",)))
+    rules += [("NetworkPolicy default/q", PolicyDirection(default_deny=True, entries=rules[0][1].entries[:1]))]
+    told = decided(rules, policy.ingress(rules, "default", SETS, {}), 300)
+    assert told.allowed
+    assert told.rules == (
+        verdict.Rule("CiliumNetworkPolicy default/p", "spec.ingress[0]"),
+        verdict.Rule("NetworkPolicy default/q", "spec.ingress[0]"),
+    )
+
+
+def test_a_verdict_names_who_denies_by_default():
+    rules = rule(allow(("ss-a",)))
+    told = decided(rules, policy.ingress(rules, "default", SETS, {}), 301)
+    assert (told.allowed, told.rules, told.default_deny) == (False, (), ("CiliumNetworkPolicy default/p",))
+
+
+def test_a_verdict_says_that_nothing_denies_by_default():
+    rules = rule(deny(("ss-a",)), default_deny=False)
+    told = decided(rules, policy.egress(rules, "default", SETS, {}), 301)
+    assert (told.allowed, told.default_allow, told.rules) == (True, True, ())
+
+
+def test_a_verdict_knows_rules_that_name_ports():
+    rules = rule(allow(None, (PortMatch("TCP", name="http"),)))
+    destinations = {301: {("http", "TCP"): (80,)}}
+    found = policy.egress(rules, "default", SETS, destinations)
+    told = decided(rules, found, 301, named=lambda peer: destinations.get(peer, {}))
+    assert [one.origin for one in told.rules] == ["spec.ingress[0]"]
+
+
+def test_the_node_is_let_in_by_no_rule():
+    told = decided(rule(), policy.ingress(rule(), "default", SETS, {}), 1)
+    assert (told.allowed, told.localhost) == (True, True)
+
+
 def test_rules_are_selected_by_subject():
     found = Policy("cnp.default.p", "p", 1, (PolicyRule("ss-a", PolicyDirection(default_deny=True, entries=()), None),))
     assert policy.select([found], 300, SETS) == ([("p", PolicyDirection(default_deny=True, entries=()))], [])
@@ -182,8 +257,8 @@ def test_bytes_have_denies_first_and_cookies_that_name_policies(btf):
         + decode.fields(entries[raw], value, "deny", "precedence", "prefixlen")
         for raw in entries
     ]
-    assert sorted(read[:2]) == [(301, 1, 0, 0, 40, 1, 2, 40), (302, 1, 0, 0, 40, 1, 2, 40)]
-    assert read[2] == (300, 1, 6, 80, 64, 0, 1, 64)
+    assert sorted(read[:2]) == [(301, 1, 0, 0, 40, 1, 3, 40), (302, 1, 0, 0, 40, 1, 3, 40)]
+    assert read[2] == (300, 1, 6, 80, 64, 0, 2, 64)
     (cookie,) = decode.fields(next(iter(entries.values())), value, "cookie")
     assert cookies.names(cookie) == ("CiliumNetworkPolicy default/p",)
 

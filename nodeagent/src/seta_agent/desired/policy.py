@@ -2,8 +2,8 @@
 
 Called by the programmer once per identity (endpoints of one identity share the result). The map is asked twice, for
 the peer's identity and for 0 (any), and each lookup finds the longest prefix only; between the two the higher
-precedence decides. So denies have the higher precedence, and an allow that lies within a deny of the same identity is
-left out: its longer prefix would hide the deny.
+precedence decides. So denies have the higher precedence, and what lies within something stronger of the same identity
+is left out: its longer prefix would hide that.
 """
 
 import dataclasses
@@ -24,14 +24,29 @@ DEFAULT_ALLOW = "default-allow"  # and where no policy denies by default
 
 
 class Precedence(enum.IntEnum):
-    ALLOW = 1
-    DENY = 2
+    """Who decides where several entries match. Stands in the map; equals of one key are united."""
+
+    DEFAULT_ALLOW = 0
+    YIELDING_DENY = 1
+    ALLOW = 2
+    DENY = 3
+
+
+DENIES = frozenset({Precedence.YIELDING_DENY, Precedence.DENY})
+STRONGER = {  # precedence -> what it must not hide
+    Precedence.YIELDING_DENY: frozenset({Precedence.ALLOW, Precedence.DENY}),
+    Precedence.ALLOW: frozenset({Precedence.DENY}),
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Decision:
-    deny: bool
+    precedence: Precedence
     sources: frozenset[str]  # of the policies whose entries these are
+
+    @property
+    def deny(self) -> bool:
+        return self.precedence in DENIES
 
 
 Flat = dict[tuple[int, ports.Match], Decision]  # (identity, match) -> decision
@@ -74,7 +89,7 @@ def ingress(rules: Rules, mode: Mode, sets: Sets, own_ports: ports.Named) -> Dir
     flat: Flat = {}
     for source, entry in _entries(rules):
         _expand(flat, source, entry, [(peer, own_ports) for peer in _peers(entry, sets)])
-    _add(flat, ReservedIdentity.HOST, ports.EVERYTHING, deny=False, source=LOCALHOST)
+    _add(flat, ReservedIdentity.HOST, ports.EVERYTHING, Precedence.ALLOW, LOCALHOST)
     return _finish(flat, rules, mode)
 
 
@@ -97,9 +112,11 @@ def _enforced(rules: Rules, mode: Mode) -> bool:
 
 def _finish(flat: Flat, rules: Rules, mode: Mode) -> DirectionResult:
     denying = frozenset(source for source, direction in rules if direction.default_deny)
-    if not denying and mode == "default":  # rules that only add denies leave the rest open
-        _add(flat, ANY_IDENTITY, ports.EVERYTHING, deny=False, source=DEFAULT_ALLOW)
-    return DirectionResult(enforced=True, entries=_without_hidden_denies(flat), default_deny=denying)
+    if denying or mode == "always":  # what is not allowed is denied, a deny that yields has nothing to add
+        flat = {key: decision for key, decision in flat.items() if decision.precedence != Precedence.YIELDING_DENY}
+    else:  # rules that only add denies leave the rest open
+        _add(flat, ANY_IDENTITY, ports.EVERYTHING, Precedence.DEFAULT_ALLOW, DEFAULT_ALLOW)
+    return DirectionResult(enforced=True, entries=_hiding_nothing(flat), default_deny=denying)
 
 
 def _entries(rules: Rules) -> Iterator[tuple[str, PolicyEntry]]:
@@ -119,37 +136,45 @@ def names_ports(entry: PolicyEntry) -> bool:
 
 def _expand(flat: Flat, source: str, entry: PolicyEntry, targets: list[tuple[int, ports.Named]]) -> None:
     """One entry for each of its peers and ports; names are looked up per peer, numbers once."""
-    named = names_ports(entry)
-    found = [] if named else _matches(entry, {})
+    named, precedence = names_ports(entry), precedence_of(entry)
+    found = [] if named else matches(entry, {})
     for peer, names in targets:
-        for match in _matches(entry, names) if named else found:
-            _add(flat, peer, match, deny=entry.deny, source=source)
+        for match in matches(entry, names) if named else found:
+            _add(flat, peer, match, precedence, source)
 
 
-def _matches(entry: PolicyEntry, named: ports.Named) -> list[ports.Match]:
+def matches(entry: PolicyEntry, named: ports.Named) -> list[ports.Match]:
     if entry.ports is None:
         return [ports.EVERYTHING]
     return [match for port in entry.ports for match in ports.matches(port, named)]
 
 
-def _add(flat: Flat, identity: int, match: ports.Match, *, deny: bool, source: str) -> None:
-    """Deny beats allow, whatever object it comes from; equals are united."""
+def precedence_of(entry: PolicyEntry) -> Precedence:
+    if entry.yields:
+        return Precedence.YIELDING_DENY
+    return Precedence.DENY if entry.deny else Precedence.ALLOW
+
+
+def _add(flat: Flat, identity: int, match: ports.Match, precedence: Precedence, source: str) -> None:
+    """The stronger wins, whatever object it comes from; equals are united."""
     key = (int(identity), match)
     known = flat.get(key)
-    if known is None or (deny and not known.deny):
-        flat[key] = Decision(deny, frozenset((source,)))
-    elif known.deny == deny and source not in known.sources:
-        flat[key] = Decision(deny, known.sources | {source})
+    if known is None or precedence > known.precedence:
+        flat[key] = Decision(precedence, frozenset((source,)))
+    elif known.precedence == precedence and source not in known.sources:
+        flat[key] = Decision(precedence, known.sources | {source})
 
 
-def _without_hidden_denies(flat: Flat) -> Flat:
-    """Without the allows that a wider deny of the same identity covers. Denies come first, as they are written."""
-    denies = {key: decision for key, decision in flat.items() if decision.deny}
-    if not denies:
+def _hiding_nothing(flat: Flat) -> Flat:
+    """Without what lies within something stronger of the same identity."""
+    if not any(decision.deny for decision in flat.values()):
         return flat
-    allows = {
-        key: decision
-        for key, decision in flat.items()
-        if not decision.deny and not any((key[0], match) in denies for match in ports.wider(key[1]))
-    }
-    return denies | allows
+    return {key: decision for key, decision in flat.items() if not _hides(flat, key, decision.precedence)}
+
+
+def _hides(flat: Flat, key: tuple[int, ports.Match], precedence: Precedence) -> bool:
+    stronger = STRONGER.get(precedence)
+    if stronger is None:
+        return False
+    wider = (flat.get((key[0], match)) for match in ports.wider(key[1]))
+    return any(found is not None and found.precedence in stronger for found in wider)

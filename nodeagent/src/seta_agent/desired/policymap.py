@@ -57,7 +57,7 @@ def encode(directions: Mapping[bool, policy.DirectionResult], cookies: Cookies, 
         keys[field] = numbers[:, column]
     deny = np.array([row[5].deny for row in flat])
     values["deny"] = deny
-    values["precedence"] = np.where(deny, policy.Precedence.DENY, policy.Precedence.ALLOW)
+    values["precedence"] = [row[5].precedence for row in flat]
     values["cookie"] = [cookies.number(row[5].sources) for row in flat]
     values["prefixlen"] = keys["prefixlen"]
     return entries(keys, values)

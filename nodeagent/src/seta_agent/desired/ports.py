@@ -40,7 +40,7 @@ def matches(port: PortMatch, named: Named) -> list[Match]:
         number = PROTOCOLS[protocol]
         if port.name:
             found += [(number, one, EXACT) for one in named.get((port.name, protocol), ())]
-        elif protocol in ICMP and port.port:
+        elif protocol in ICMP:
             found.append((number, port.port << 8, ANY_PORT + 8))  # the type is the first byte
         elif port.port or port.end_port:
             last = port.end_port or port.port

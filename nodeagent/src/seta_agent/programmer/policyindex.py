@@ -13,7 +13,6 @@ from seta_crds import labels
 
 Identities = set[int]
 NAMED_PORTS = f"k8s:{labels.NAMED_PORTS}="
-REMOTE_NODE = "entity:remote-node"  # the one set that speaks of other nodes: this one's addresses are never in it
 
 
 class PolicyIndex:
@@ -100,9 +99,9 @@ class PolicyIndex:
 
     def _members(self, row: SelectorSet) -> frozenset[int]:
         """The identities of a set as this node sees them: its own address is the host, whatever others call it."""
-        if row.identities & self._aliases and row.selector != REMOTE_NODE:
-            return row.identities | {ReservedIdentity.HOST}
-        return row.identities
+        if not row.identities & self._aliases or _is_of_others(row):
+            return row.identities
+        return row.identities | {ReservedIdentity.HOST}
 
     def _lacks_subject(self, rule: PolicyRule) -> bool:
         return rule.nodes is None and rule.subject not in self.sets
@@ -159,6 +158,11 @@ def own_ports(named: Iterable[tuple[str, int, str]]) -> ports.Named:
     for name, number, protocol in named:
         found.setdefault((name, protocol), (number,))
     return found
+
+
+def _is_of_others(row: SelectorSet) -> bool:
+    """Whether a set speaks of remote nodes as such. One of addresses has them only where it has all nodes."""
+    return ReservedIdentity.REMOTE_NODE in row.identities and not row.selector.startswith("cidr")
 
 
 def _sets_of(row: Policy) -> set[str]:

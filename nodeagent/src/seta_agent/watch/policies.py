@@ -47,6 +47,7 @@ def _entry(entry: dict[str, Any]) -> PolicyEntry:
     return PolicyEntry(
         origin=intern(entry["origin"]),
         deny=ACTIONS[entry["action"]],
+        yields=bool(entry.get("yields")),
         peers=None if peers is None else tuple(intern(name) for name in peers),
         ports=None if ports is None else tuple(_port(port) for port in ports),
     )
