@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from seta_agent import cep, health, process
+from seta_agent import cep, health, policystatus, process
 from seta_agent.api.backend import Backend
 from seta_agent.api.server import ApiServer
 from seta_agent.cni import install, statefiles
@@ -123,6 +123,11 @@ class Agent:
         tasks.create_task(Admission(self._tables, self._resolver).run())
         writer = cep.EndpointWriter(self._tables, self._client, self._settings.node_name, self._programmer.enforcement)
         tasks.create_task(writer.run())
+        reporter = policystatus.PolicyStatusWriter(
+            self._tables, self._client, self._settings.node_name, self._programmer.enforced
+        )
+        self._programmer.on_enforced(reporter.changed.fire)
+        tasks.create_task(reporter.run())
 
     def _own_node(self) -> Node | None:
         """The row of this node once it is of use: with a pod CIDR and a router address."""

@@ -85,6 +85,7 @@ class Node:
     pod_cidrs: tuple[IPNetwork, ...]
     identity: int = 0  # of its own, while a policy tells nodes apart; 0: none
     kube_apiserver: bool = False  # its own address is the API server's
+    uid: str = ""  # of the CiliumNode; "": as remembered from before the start
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

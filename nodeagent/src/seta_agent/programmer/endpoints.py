@@ -44,6 +44,8 @@ class EndpointStage:
         self.cookies = policymap.Cookies()
         self.programmed: dict[int, Programmed] = {}  # endpoint id -> what is in the kernel
         self.errors: dict[int, str] = {}  # endpoint id -> why it is not programmed
+        self.enforced: dict[str, int] | None = None  # policy name -> generation that the kernel enforces
+        self._enforced_listeners: list[Callable[[], None]] = []
         self._connected: dict[int, Endpoint] = {}  # endpoint id -> the row whose links and routes are there
         self._dirty: set[int] = set()
         self._removing: set[int] = set()  # ids that are being taken out of the kernel
@@ -98,6 +100,24 @@ class EndpointStage:
             self._dirty |= dirty
             raise
         self._sweep(setup)
+        self._take_enforced()
+
+    def on_enforced(self, listener: Callable[[], None]) -> None:
+        """Be told when `enforced` changes."""
+        self._enforced_listeners.append(listener)
+
+    def _take_enforced(self) -> None:
+        """What is in force is enforced; of an endpoint that could not be programmed the version before, if any, is."""
+        found = self.engine.index.generations()
+        failed = {row.identity for number in self.errors if (row := self._wanted(number)) and row.identity}
+        for name in {row.name for identity in failed for row in self.engine.index.selecting(identity)}:
+            del found[name]
+            if self.enforced and name in self.enforced:
+                found[name] = self.enforced[name]
+        if found != self.enforced:
+            self.enforced = found
+            for listener in self._enforced_listeners:
+                listener()
 
     async def _remove_gone(self, setup: NodeSetup, netlink: OnNetlink) -> None:
         """Marks are taken before the work: an id that is used again meanwhile is marked again."""

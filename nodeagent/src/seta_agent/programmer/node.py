@@ -127,6 +127,14 @@ class NodeProgrammer:
         found = self._endpoints.programmed.get(endpoint_id)
         return tuple(sorted(found.policy.by_egress[egress].default_deny)) if found else ()
 
+    def enforced(self) -> dict[str, int] | None:
+        """Name of each policy that the kernel enforces -> its generation; None before policies have been listed."""
+        return self._endpoints.enforced
+
+    def on_enforced(self, listener: Callable[[], None]) -> None:
+        """Be told when `enforced()` changes."""
+        self._endpoints.on_enforced(listener)
+
     def policies_of(self, cookie: int) -> tuple[str, ...]:
         """The policies behind the cookie of an event or of a policy map's entry."""
         return self._endpoints.cookies.names(cookie)

@@ -59,6 +59,7 @@ def node(item: dict[str, Any]) -> Node:
         router_ips=_of_type(addresses, "CiliumInternalIP"),
         pod_cidrs=tuple(ipaddress.ip_network(cidr) for cidr in (spec.get("ipam") or {}).get("podCIDRs") or ()),
         identity=number,
+        uid=item["metadata"].get("uid", ""),
         kube_apiserver=notes.get(names.KUBE_APISERVER_ANNOTATION) == "true",
     )
 
