@@ -48,10 +48,14 @@ class Agent:
         self._reflectors = sources.reflectors(client, self._tables, settings.node_name)
         self._programmer = NodeProgrammer(settings, self._tables)
         self._readiness = Readiness(self._tables, self._programmer, settings.node_name)
-        self._store = EndpointStore(self._tables, paths.state / "endpoints", settings.node_name)
+        self._store = EndpointStore(
+            self._tables, paths.state / "endpoints", settings.node_name, audit=settings.policy_audit_mode
+        )
         self._resolver = IdentityResolver(self._tables, client, settings.cluster_name, label_filter)
         self._installer = install.Installer(paths, exclusive=settings.cni_exclusive)
-        backend = Backend(settings, self._tables, self._programmer, self._readiness, self._reflectors)
+        backend = Backend(
+            settings, self._tables, self._programmer, self._readiness, self._reflectors, store=self._store
+        )
         self._watching = False  # whether the reflectors run; they start before the programmer on a new node only
         self._api = ApiServer(paths.api_socket, backend)
 

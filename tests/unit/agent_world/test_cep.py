@@ -22,7 +22,9 @@ async def writer(world, api):
 
 def add(world, name: str = "xwing") -> int:
     with world.store.reserve() as place:
-        world.store.put(new_endpoint(place, f"c-{name}", (f"lxc{name}", 7, "m1", "m2"), xwing(name=name), identity()))
+        pod = xwing(name=name)
+        bare = new_endpoint(place, f"c-{name}", (f"lxc{name}", 7, "m1", "m2"), pod)
+        world.store.put(world.store.identified(bare, identity(), pod))
         return place.id
 
 

@@ -1,7 +1,6 @@
 """CNI commands in; table rows, state files and kernel calls out."""
 
 import asyncio
-import dataclasses
 import json
 
 import pytest
@@ -243,14 +242,10 @@ async def test_a_restarted_agent_gives_no_address_twice(world):
 
 
 def test_an_endpoint_survives_the_disk_unchanged(world):
-    endpoint = commands.new_endpoint(
-        next(iter([_place(world)])),
-        "c1",
-        ("lxc1", 7, "m1", "m2"),
-        xwing(named_ports=(("http", 80, "TCP"),)),
-        identity(),
-    )
-    world.store.put(dataclasses.replace(endpoint, ifname="lxc1"))
+    pod = xwing(named_ports=(("http", 80, "TCP"),), audit=True)
+    bare = commands.new_endpoint(_place(world), "c1", ("lxc1", 7, "m1", "m2"), pod)
+    endpoint = world.store.identified(bare, identity(), pod)
+    world.store.put(endpoint)
     world.kernel.veths["lxc1"] = endpoint.ipv4
     tables = Tables()
     EndpointStore(tables, world.directory, NODE).restore()

@@ -1,17 +1,20 @@
 """Which identity a pod gets, and when: the barrier that keeps a new pod from being briefly unselected."""
 
 import asyncio
+import dataclasses
 
 import pytest
 
 from seta_agent.cni import identity as module
+from seta_agent.cni import statefiles
 from seta_agent.cni.commands import new_endpoint
+from seta_agent.cni.endpoints import EndpointStore
 from seta_agent.cni.errors import CniError
 from seta_agent.cni.identity import IdentityFollower, IdentityIndex
 from seta_agent.cni.request import PodRef
 from seta_agent.signals import Signal
 from seta_crds import names
-from tests.unit.agent_world.world import XWING_LABELS, identity, selector_set, xwing
+from tests.unit.agent_world.world import NODE, XWING_LABELS, identity, selector_set, xwing
 
 REF = PodRef("default", "xwing", "u1")
 EMPIRE = frozenset(label.replace("alliance", "empire") for label in XWING_LABELS)
@@ -95,7 +98,8 @@ def test_the_index_follows_a_change_of_labels(world):
 def running(world):
     """A live endpoint of the pod xwing, identity 300."""
     with world.store.reserve() as place:
-        world.store.put(new_endpoint(place, "c1", ("lxc1", 7, "m1", "m2"), xwing(), identity()))
+        bare = new_endpoint(place, "c1", ("lxc1", 7, "m1", "m2"), xwing())
+        world.store.put(world.store.identified(bare, identity(), xwing()))
     return world
 
 
@@ -124,6 +128,41 @@ async def test_a_live_change_passes_the_barrier_too(running, monkeypatch):
     running.tables.selector_sets.set("ss-a", selector_set("ss-a", 301))
     await follower.step()
     assert [endpoint.identity for endpoint in running.tables.endpoints] == [301]
+
+
+async def test_a_pods_annotation_changes_a_live_endpoint(running):
+    running.tables.pods.set(("default", "xwing"), xwing(audit=True))
+    await IdentityFollower(running.tables, running.store, running.resolver).step()
+    assert [endpoint.audit for endpoint in running.tables.endpoints] == [True]
+
+
+@pytest.mark.parametrize(
+    ("cluster", "pod", "option", "audits"),
+    [
+        (False, False, None, False),
+        (True, False, None, True),
+        (False, True, None, True),
+        (True, True, False, False),
+        (False, False, True, True),
+    ],
+)
+def test_an_endpoints_own_option_decides_on_audit_else_the_pod_or_the_cluster(running, cluster, pod, option, audits):
+    store = EndpointStore(running.tables, running.directory, NODE, audit=cluster)
+    (row,) = running.tables.endpoints
+    assert store.identified(dataclasses.replace(row, audit_option=option), identity(), xwing(audit=pod)).audit == audits
+
+
+def test_an_endpoints_option_is_kept_by_its_state_file(running):
+    (row,) = running.tables.endpoints
+    assert running.store.configure(row.id, audit=True).audit
+    assert [kept.audit_option for kept in statefiles.load_endpoints(running.directory)] == [True]
+    assert running.store.configure(99, audit=True) is None
+
+
+def test_what_a_port_is_called_belongs_to_an_identity(running):
+    named = identity(302, labels=XWING_LABELS | {"k8s:io.cilium.k8s.named-ports=http=80/TCP"})
+    running.tables.identities.set(302, named)
+    assert running.resolver.of_pod(xwing(named_ports=(("http", 80, "TCP"),))) == named
 
 
 async def test_another_pod_of_the_same_name_changes_nothing(running):

@@ -6,7 +6,7 @@ thread. Tables are read in the event loop, which alone writes them.
 
 import asyncio
 import importlib.metadata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from seta_agent import process
@@ -14,23 +14,28 @@ from seta_agent.api import dumps, mapstrings, views
 from seta_agent.api.kernel import KernelReader
 from seta_agent.bpf.errors import BpfError, Reason
 from seta_agent.cni import ipam
-from seta_agent.cni.endpoints import v4_cidrs
+from seta_agent.cni.endpoints import EndpointStore, v4_cidrs
 from seta_agent.monitor import decode
 from seta_agent.monitor.hub import MonitorHub
 from seta_agent.programmer.errors import ProgrammingError
 from seta_agent.programmer.node import NodeProgrammer
 from seta_agent.readiness import Readiness
 from seta_agent.settings import Settings, key_of
-from seta_agent.tables import Tables
+from seta_agent.tables import Endpoint, Tables
 from seta_agent.watch.reflector import Reflector
 
 Json = dict[str, Any]
 Answer = TypeVar("Answer")
 POLICY_MAP = "cilium_policy_v2_"
+SWITCH = {"Enabled": True, "Disabled": False}
 
 
 class NotFoundError(Exception):
     """What was asked for does not exist; the sentence says what does."""
+
+
+class BadRequestError(Exception):
+    """It makes no sense; the sentence says what would."""
 
 
 class UnavailableError(Exception):
@@ -47,7 +52,10 @@ class Backend:
         programmer: NodeProgrammer,
         readiness: Readiness,
         reflectors: Sequence[Reflector[Any, Any]],
+        *,
+        store: EndpointStore,
     ) -> None:
+        self._store = store
         self._settings = settings
         self._tables = tables
         self._programmer = programmer
@@ -87,10 +95,27 @@ class Backend:
         return views.endpoints(self._tables, self._programmer.enforcement)
 
     def endpoint(self, name: str) -> Json:
+        row = self._endpoint(name)
+        return views.endpoint(row, self._programmer.enforcement(row))
+
+    def endpoint_options(self, name: str) -> Json:
+        return views.options(self._endpoint(name))
+
+    def configure_endpoint(self, name: str, wanted: Mapping[str, str]) -> Json:
+        """The options after the change. `BadRequestError` for what is no option or no value; then none changes."""
+        row = self._endpoint(name)
+        for option, value in wanted.items():
+            if option != views.AUDIT_OPTION or value not in SWITCH:
+                raise BadRequestError(f"{option}={value} is no option; there is {views.AUDIT_OPTION}=Enabled|Disabled")
+        for value in wanted.values():
+            row = self._store.configure(row.id, audit=SWITCH[value]) or row
+        return views.options(row)
+
+    def _endpoint(self, name: str) -> Endpoint:
         row = self._tables.endpoints.get(int(name)) if name.isdigit() else None
         if row is None:
             raise NotFoundError(f"there is no endpoint {name} on this node; see `seta endpoint list`")
-        return views.endpoint(row, self._programmer.enforcement(row))
+        return row
 
     def identities(self) -> list[Json]:
         return views.identities(self._tables)
@@ -126,9 +151,8 @@ class Backend:
         return await self._read(lambda: dumps.lb(self._kernel.dump))
 
     async def bpf_policy(self, name: str) -> list[Json]:
-        if not name.isdigit() or self._tables.endpoints.get(int(name)) is None:
-            raise NotFoundError(f"there is no endpoint {name} on this node; see `seta endpoint list`")
-        keys, values = await self._read(lambda: self._kernel.dump(f"{POLICY_MAP}{int(name):05d}"))
+        number = self._endpoint(name).id
+        keys, values = await self._read(lambda: self._kernel.dump(f"{POLICY_MAP}{number:05d}"))
         return self._policy(keys, values)
 
     async def bpf_policies(self) -> list[Json]:

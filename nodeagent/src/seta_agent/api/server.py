@@ -1,6 +1,7 @@
 """The agent's HTTP API on a unix socket: what `seta` asks. Started by the agent before the datapath is programmed.
 
-Read-only. Root and the socket's group may ask (0660); answers are JSON, errors {"error": "<sentence>"}.
+Root and the socket's group may ask (0660); answers are JSON, errors {"error": "<sentence>"}. One thing can be
+changed: an endpoint's options.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ import orjson
 import structlog
 from aiohttp import web
 
-from seta_agent.api.backend import Backend, NotFoundError, UnavailableError
+from seta_agent.api.backend import Backend, BadRequestError, NotFoundError, UnavailableError
 
 log = structlog.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -65,6 +66,7 @@ class ApiServer:
         }
         named: dict[str, Callable[[str], Any]] = {
             "/v1/endpoints/{name}": back.endpoint,
+            "/v1/endpoints/{name}/config": back.endpoint_options,
             "/v1/identities/{name}": back.identity,
             "/v1/maps/{name}": back.map,
             "/v1/bpf/policy/{name}": back.bpf_policy,
@@ -73,9 +75,13 @@ class ApiServer:
             application.router.add_get(path, _plain(answer))
         for path, by_name in named.items():
             application.router.add_get(path, _named(by_name))
+        application.router.add_patch("/v1/endpoints/{name}/config", self._configure)
         application.router.add_get("/v1/maps", self._maps)
         application.router.add_get("/v1/monitor", self._monitor)
         return application
+
+    async def _configure(self, request: web.Request) -> web.StreamResponse:
+        return _json(self._backend.configure_endpoint(request.match_info["name"], request.query))
 
     async def _maps(self, request: web.Request) -> web.StreamResponse:
         return _json(await self._backend.maps(content="content" in request.query))
@@ -129,6 +135,8 @@ async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamR
         return await handler(request)
     except NotFoundError as error:
         return _json({"error": str(error)}, 404)
+    except BadRequestError as error:
+        return _json({"error": str(error)}, 400)
     except UnavailableError as error:
         return _json({"error": str(error)}, 503)
     except web.HTTPException as error:

@@ -11,6 +11,7 @@ from seta_agent.tables import Endpoint, Frontend, Policy, PolicyDirection, PortM
 from seta_crds import labels
 
 Json = dict[str, Any]
+AUDIT_OPTION = "PolicyAuditMode"
 Enforcement = Callable[[Endpoint], tuple[bool, bool]]  # policy enforced (ingress, egress)
 
 
@@ -23,7 +24,7 @@ def identity_labels(tables: Tables, number: int) -> list[str]:
 
 
 def endpoint(row: Endpoint, enforced: tuple[bool, bool]) -> Json:
-    ingress, egress = ("Enabled" if one else "Disabled" for one in enforced)
+    ingress, egress = (_enforcement(one, audit=row.audit) for one in enforced)
     return {
         "id": row.id,
         "policy": {"ingress": ingress, "egress": egress},
@@ -37,6 +38,17 @@ def endpoint(row: Endpoint, enforced: tuple[bool, bool]) -> Json:
         "interface": {"name": row.ifname, "index": row.ifindex, "mac": row.mac, "host_mac": row.node_mac},
         "named_ports": [{"name": name, "port": port, "protocol": protocol} for name, port, protocol in row.named_ports],
     }
+
+
+def _enforcement(enforced: bool, *, audit: bool) -> str:  # noqa: FBT001 - one of a pair
+    if not enforced:
+        return "Disabled"
+    return "Disabled (Audit)" if audit else "Enabled"
+
+
+def options(row: Endpoint) -> Json:
+    """What `seta endpoint config` shows and sets."""
+    return {AUDIT_OPTION: "Enabled" if row.audit else "Disabled"}
 
 
 def endpoints(tables: Tables, enforcement: Enforcement) -> list[Json]:

@@ -18,7 +18,7 @@ from seta_agent.cni.endpoints import EndpointStore, Reservation
 from seta_agent.cni.errors import CniError, Code
 from seta_agent.cni.identity import IdentityResolver
 from seta_agent.cni.request import IFNAME, Request
-from seta_agent.tables import Endpoint, Identity, Pod
+from seta_agent.tables import Endpoint, Pod
 
 log = structlog.get_logger()
 
@@ -99,7 +99,8 @@ class Commands:
         with self._store.reserve() as place:
             veth = await self._datapath.create_veth(netns_fd, request.container_id, place.ipv4, place.router)
             try:
-                endpoint = new_endpoint(place, request.container_id, veth, pod, identity)
+                bare = new_endpoint(place, request.container_id, veth, pod)
+                endpoint = self._store.identified(bare, identity, pod)
                 self._store.put(endpoint)
             except BaseException:
                 await self._datapath.delete_veth(veth[0])
@@ -173,11 +174,10 @@ class Commands:
             yield
 
 
-def new_endpoint(
-    place: Reservation, container_id: str, veth: tuple[str, int, str, str], pod: Pod, identity: Identity
-) -> Endpoint:
+def new_endpoint(place: Reservation, container_id: str, veth: tuple[str, int, str, str], pod: Pod) -> Endpoint:
+    """Without an identity yet."""
     ifname, ifindex, mac, node_mac = veth
-    bare = Endpoint(
+    return Endpoint(
         id=place.id,
         namespace=pod.namespace,
         pod=pod.name,
@@ -189,4 +189,3 @@ def new_endpoint(
         node_mac=node_mac,
         ipv4=place.ipv4,
     )
-    return endpoints.identified(bare, identity, pod)

@@ -31,7 +31,9 @@ class Reservation:
 class EndpointStore:
     """Endpoints of this node. Everything else reads `tables.endpoints`."""
 
-    def __init__(self, tables: Tables, directory: Path, node_name: str) -> None:
+    def __init__(self, tables: Tables, directory: Path, node_name: str, *, audit: bool = False) -> None:
+        """`audit`: policy only reports, unless an endpoint's own option says otherwise."""
+        self._audit = audit
         self._tables = tables
         self._directory = directory
         self._node_name = node_name
@@ -102,7 +104,32 @@ class EndpointStore:
         """Gives a live endpoint an identity; nothing where it went away meanwhile."""
         endpoint = self._tables.endpoints.get(endpoint_id)
         if endpoint is not None:
-            self.put(identified(endpoint, identity, pod))
+            self.put(self.identified(endpoint, identity, pod))
+
+    def identified(self, endpoint: Endpoint, identity: Identity, pod: Pod) -> Endpoint:
+        """The row with what its identity and its pod say."""
+        return dataclasses.replace(
+            endpoint,
+            identity=identity.id,
+            labels=tuple(sorted(identity.labels)),
+            named_ports=pod.named_ports,
+            audit=self.audits(endpoint, pod),
+        )
+
+    def audits(self, endpoint: Endpoint, pod: Pod | None) -> bool:
+        """Whether policy only reports: the endpoint's option, else the pod's annotation or the cluster's setting."""
+        if endpoint.audit_option is not None:
+            return endpoint.audit_option
+        return self._audit or (pod is not None and pod.audit)
+
+    def configure(self, endpoint_id: int, *, audit: bool) -> Endpoint | None:
+        """Sets a live endpoint's own option, which a restart keeps; None where there is no such endpoint."""
+        endpoint = self._tables.endpoints.get(endpoint_id)
+        if endpoint is None:
+            return None
+        changed = dataclasses.replace(endpoint, audit_option=audit, audit=audit)
+        self.put(changed)
+        return changed
 
     def by_container(self, container_id: str) -> Endpoint | None:
         return next((found for found in self._tables.endpoints if found.container_id == container_id), None)
@@ -119,12 +146,6 @@ class EndpointStore:
             yield
         finally:
             del self._reserved[number]
-
-
-def identified(endpoint: Endpoint, identity: Identity, pod: Pod) -> Endpoint:
-    return dataclasses.replace(
-        endpoint, identity=identity.id, labels=tuple(sorted(identity.labels)), named_ports=pod.named_ports
-    )
 
 
 def interface_exists(endpoint: Endpoint) -> bool:

@@ -167,7 +167,7 @@ class IdentityFollower:
             if pod is None or pod.uid != endpoint.pod_uid:  # of another pod of that name: this one is on its way out
                 continue
             identity = self._resolver.of_pod(pod)
-            if identity is not None and (identity.id != endpoint.identity or pod.named_ports != endpoint.named_ports):
+            if identity is not None and self._store.identified(endpoint, identity, pod) != endpoint:
                 yield endpoint, pod, identity
 
     async def _move(self, endpoint: Endpoint, pod: Pod, identity: Identity) -> None:
