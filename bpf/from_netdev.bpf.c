@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* What arrives from the network. On the native device, ingress. Touches what is for a
- * pod of this node, and answers to masqueraded packets; all else goes on as it came,
- * malformed or not. The packet's way:
+ * pod of this node, answers to masqueraded packets and, where policies are for the node
+ * itself, what is for that; all else goes on as it came, malformed or not. The packet's
+ * way:
  *
  *   network header -> (for nobody here: untouched) -> L4 header -> fragment's ports
  *   -> ICMP error's connection -> reverse masquerade -> target -> source's identity
- *   -> delivery (conntrack and ingress policy of the target)
+ *   -> delivery (conntrack and ingress policy of the target; the node's own gate)
  */
 #include "lib/common.h"
 #include "lib/delivery.h"
 #include "lib/exit.h"
 #include "lib/frag.h"
+#include "lib/host.h"
 #include "lib/icmp.h"
 #include "lib/nat.h"
 #include "lib/parse.h"
@@ -43,7 +45,7 @@ INLINE int find_sender(struct pkt *p)
 	p->src_id = ipcache_identity(info);
 	if (p->src_id == IDENTITY_HOST)
 		return DROP(p, DROP_INVALID_SOURCE_IP);
-	if (cfg.tunnel && p->src_id != IDENTITY_REMOTE_NODE && info && info->tunnel_endpoint.v4)
+	if (cfg.tunnel && !identity_is_node(p->src_id) && info && info->tunnel_endpoint.v4)
 		return DROP(p, DROP_INVALID_SOURCE_IP);
 	return 0;
 }
@@ -67,22 +69,38 @@ INLINE int receive_restored(struct pkt *p)
 	return deliver_local(p);
 }
 
-/* rc: what parse_l3() said. */
+INLINE int receive_for_host(struct pkt *p)
+{
+	TRY(host_parse(p));
+	TRY(find_sender(p));
+	TRY(host_gate(p, p->dst_ep, DIR_INGRESS, p->src_id));
+	return deliver_to_stack(p, OBSERVED_TO_HOST);
+}
+
+/* rc, here and below: what parse_l3() said. */
+INLINE int for_own_address(struct pkt *p, int rc)
+{
+	if (!cfg.host_firewall || find_target(p) < 0 || !host_is_guarded(p->dst_ep))
+		return TC_ACT_OK;
+	return leave(p, rc < 0 ? rc : receive_for_host(p));
+}
+
 INLINE int for_pod_or_elsewhere(struct pkt *p, int rc)
 {
-	if (find_target(p) < 0 || !endpoint_is_pod(p->dst_ep))
+	if (find_target(p) < 0)
 		return TC_ACT_OK;
+	if (!endpoint_is_pod(p->dst_ep))
+		return for_own_address(p, rc);
 	return leave(p, rc < 0 ? rc : receive(p));
 }
 
 INLINE int for_node(struct pkt *p, int rc)
 {
-	if (rc < 0 || !cfg.masquerade || parse_l4(p) < 0)
-		return TC_ACT_OK;
-	rc = restore(p);
-	if (!rc)
-		return TC_ACT_OK;
-	return leave(p, rc < 0 ? rc : receive_restored(p));
+	int restored = rc < 0 || !cfg.masquerade || parse_l4(p) < 0 ? 0 : restore(p);
+
+	if (!restored)
+		return for_own_address(p, rc);
+	return leave(p, restored < 0 ? restored : receive_restored(p));
 }
 
 SEC("tc")

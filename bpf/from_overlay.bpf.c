@@ -2,8 +2,8 @@
 /* What other nodes send through the tunnel. On the VXLAN device, ingress; the
  * sender's identity is the VNI. The packet's way:
  *
- *   tunnel key -> network header -> target (the node itself: to the stack)
- *   -> L4 header -> fragment's ports -> ICMP error's connection
+ *   tunnel key -> network header -> sender -> target (the node itself: its own gate,
+ *   then the stack) -> L4 header -> fragment's ports -> ICMP error's connection
  *   -> delivery (conntrack and ingress policy of the target)
  */
 #include <linux/if_packet.h>
@@ -12,6 +12,7 @@
 #include "lib/delivery.h"
 #include "lib/exit.h"
 #include "lib/frag.h"
+#include "lib/host.h"
 #include "lib/icmp.h"
 #include "lib/parse.h"
 #include "lib/target.h"
@@ -32,11 +33,31 @@ INLINE int read_tunnel_key(struct pkt *p)
 	return 0;
 }
 
+/* Stage: who sent it. "Another node" also stands for whom the VNI is too short for; by
+ * address they are known here.
+ */
+INLINE int find_sender(struct pkt *p)
+{
+	if (p->src_id != IDENTITY_REMOTE_NODE)
+		return 0;
+	p->src_id = ipcache_identity(ipcache_find(&p->t.saddr, p->family));
+	return p->src_id == IDENTITY_HOST ? DROP(p, DROP_INVALID_SOURCE_IP) : 0;
+}
+
 /* Stage: the inner Ethernet address was the other node's. */
 INLINE int accept_as_own(struct pkt *p)
 {
 	bpf_skb_change_type(p->skb, PACKET_HOST);
 	return 0;
+}
+
+INLINE int receive_for_host(struct pkt *p)
+{
+	if (host_is_guarded(p->dst_ep)) {
+		TRY(host_parse(p));
+		TRY(host_gate(p, p->dst_ep, DIR_INGRESS, p->src_id));
+	}
+	return deliver_to_stack(p, OBSERVED_TO_HOST);
 }
 
 INLINE int receive(struct pkt *p)
@@ -46,10 +67,11 @@ INLINE int receive(struct pkt *p)
 	TRY(parse_l3(p));
 	if (p->family == FAMILY_V6)
 		return ip6_link_only(p);
+	TRY(find_sender(p));
 	TRY(accept_as_own(p));
 	TRY(find_target(p));
 	if (!endpoint_is_pod(p->dst_ep))
-		return deliver_to_stack(p, OBSERVED_TO_HOST);
+		return receive_for_host(p);
 	TRY(parse_l4(p));
 	TRY(frag_ports(p));
 	TRY(icmp_inner(p));

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* What leaves for the network. On the native device, egress. Gives packets of local
  * pods the node's address where the world must not see the pod's; all else goes out
- * as it is. The packet's way:
+ * as it is, if the node's own policies let it. The packet's way:
  *
- *   network header -> (not a pod's, or for the cluster: untouched) -> L4 header
+ *   network header -> (the node's own: its gate, if it is guarded)
+ *   -> (not a pod's, or for the cluster: untouched) -> L4 header
  *   -> fragment's ports -> ICMP error's connection -> masquerade
  */
 #include "lib/common.h"
 #include "lib/eps.h"
 #include "lib/exit.h"
 #include "lib/frag.h"
+#include "lib/host.h"
 #include "lib/icmp.h"
 #include "lib/ipcache.h"
 #include "lib/nat.h"
@@ -26,9 +28,9 @@ INLINE bool is_inside(const struct remote_endpoint_info *info)
 {
 	__u32 identity = ipcache_identity(info);
 
-	if (identity == IDENTITY_REMOTE_NODE)
+	if (identity_is_node(identity))
 		return !cfg.tunnel;
-	return identity != IDENTITY_WORLD && identity < IDENTITY_LOCAL_SCOPE;
+	return identity != IDENTITY_WORLD && identity < IDENTITY_CIDR_SCOPE;
 }
 
 /* Cheapest questions first: most packets here are not masqueraded. */
@@ -58,6 +60,23 @@ INLINE int send(struct pkt *p)
 	return TC_ACT_OK;
 }
 
+/* What the node says itself, before anything is masqueraded. */
+INLINE bool is_guarded(struct pkt *p)
+{
+	p->src_ep = endpoint_find(&p->t.saddr, FAMILY_V4);
+	return host_is_guarded(p->src_ep);
+}
+
+INLINE int send_own(struct pkt *p)
+{
+	p->src_id = IDENTITY_HOST;
+	p->dst_id = ipcache_identity(ipcache_find(&p->t.daddr, FAMILY_V4));
+	TRY(host_parse(p));
+	TRY(host_gate(p, p->src_ep, DIR_EGRESS, p->dst_id));
+	p->observation = OBSERVED_TO_NETWORK;
+	return TC_ACT_OK;
+}
+
 SEC("tc")
 int to_netdev(struct __sk_buff *skb)
 {
@@ -65,6 +84,8 @@ int to_netdev(struct __sk_buff *skb)
 
 	if (parse_l2(&p) < 0 || p.ethertype != ETH_P_IP || parse_l3(&p) < 0)
 		return TC_ACT_OK;
+	if (cfg.host_firewall && is_guarded(&p))
+		return leave(&p, send_own(&p));
 	return needs_masquerade(&p) ? leave(&p, send(&p)) : TC_ACT_OK;
 }
 

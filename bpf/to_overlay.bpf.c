@@ -2,12 +2,14 @@
 /* What goes into the tunnel. On the VXLAN device, egress. from_container has set the
  * key of what pods send; what the node's own stack routes here gets it now.
  *
- *   (key is set: on) -> headers -> source's identity -> node of the destination -> key
+ *   (key is set: on) -> headers -> source's identity -> node of the destination
+ *   -> the node's own gate, if it sends -> key
  */
 #include "lib/common.h"
 #include "lib/delivery.h"
 #include "lib/eps.h"
 #include "lib/exit.h"
+#include "lib/host.h"
 #include "lib/icmp.h"
 #include "lib/ipcache.h"
 #include "lib/parse.h"
@@ -49,6 +51,10 @@ INLINE int send(struct pkt *p)
 		return ip6_link_only(p);
 	TRY(find_sender(p));
 	TRY(find_node(p));
+	if (host_is_guarded(p->src_ep)) {
+		TRY(host_parse(p));
+		TRY(host_gate(p, p->src_ep, DIR_EGRESS, p->dst_id));
+	}
 	TRY(set_tunnel_key(p, p->src_id, p->tunnel_endpoint));
 	p->observation = OBSERVED_TO_OVERLAY;
 	return TC_ACT_OK;

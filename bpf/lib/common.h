@@ -58,8 +58,18 @@ enum reserved_identity {
 	IDENTITY_WORLD = 2,
 	IDENTITY_UNMANAGED = 3,
 	IDENTITY_REMOTE_NODE = 6,
+	IDENTITY_KUBE_APISERVER = 7,	/* a node that runs the API server */
 };
 
-#define IDENTITY_LOCAL_SCOPE 0x01000000u	/* CIDR identities, known to one node only */
+#define IDENTITY_BITS 24			/* what a VNI can carry */
+#define IDENTITY_CIDR_SCOPE 0x01000000u	/* prefixes outside the cluster that policies name */
+#define IDENTITY_NODE_SCOPE 0x02000000u	/* nodes that policies tell apart */
+
+/* Another node, however it is called. */
+INLINE bool identity_is_node(__u32 identity)
+{
+	return identity == IDENTITY_REMOTE_NODE || identity == IDENTITY_KUBE_APISERVER ||
+	       identity >> IDENTITY_BITS == IDENTITY_NODE_SCOPE >> IDENTITY_BITS;
+}
 
 #endif

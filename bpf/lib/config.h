@@ -33,7 +33,9 @@ struct node_config {
 	__u8 tunnel;			/* 1: VXLAN between nodes; 0: native routing */
 	__u8 masquerade;
 	__u8 trace_level;		/* enum trace_level */
-	__u8 pad;
+	__u8 host_firewall;		/* 1: policies of the node itself are enforced */
+	__be16 tunnel_port;		/* UDP; of the VXLAN between nodes */
+	__u8 pad[6];
 };
 
 const volatile struct node_config cfg = {
@@ -45,6 +47,7 @@ const volatile struct node_config cfg = {
 	.nat_port_max = 65535,
 	.masquerade = 1,
 	.trace_level = TRACE_MEDIUM,
+	.tunnel_port = bpf_htons(8472),
 };
 
 /* No `native range` is mask 0, which would match everything. */

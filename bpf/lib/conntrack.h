@@ -59,6 +59,9 @@ enum ct_entry_flag {
 	CT_TX_CLOSING = 0x2,	/* from the opening side */
 	CT_CLOSED = CT_RX_CLOSING | CT_TX_CLOSING,
 	CT_SEEN_NON_SYN = 0x4,
+	CT_DENIED = 0x8,		/* policy refuses its forward packets: answers stop,
+					 * too. Set by the gate or, where no forward packet
+					 * comes by, by the agent; an allowed one clears it */
 };
 
 struct ct_entry {
@@ -186,7 +189,7 @@ INLINE bool ct_is_alive(const struct ct_entry *entry, __u32 now)
  * receiver). A SYN alone is never an answer, so no answer's way past the policy is
  * open to it; and it opens a closing connection anew.
  */
-INLINE enum ct_state ct_probe(const struct pkt *p, const struct tuple *t, __u8 dir, bool reply)
+INLINE enum ct_state ct_probe(struct pkt *p, const struct tuple *t, __u8 dir, bool reply)
 {
 	__u8 flags = (dir == DIR_INGRESS) != reply ? CT_TUPLE_IN : CT_TUPLE_OUT;
 	bool tcp = t->proto == IPPROTO_TCP;
@@ -207,6 +210,7 @@ INLINE enum ct_state ct_probe(const struct pkt *p, const struct tuple *t, __u8 d
 	if (is_pure_syn(p) && entry->flags & CT_CLOSED)
 		return CT_NEW;
 	ct_touch(entry, p, tcp, reply);
+	p->ct = entry;
 	return reply ? CT_REPLY : CT_ESTABLISHED;
 }
 
@@ -222,6 +226,7 @@ INLINE enum ct_state ct_lookup(struct pkt *p, __u8 dir)
 
 	if (!p->now)
 		p->now = ct_now();
+	p->ct = NULL;
 	state = ct_probe(p, t, dir, reply);
 	return state == CT_NEW ? ct_probe(p, t, dir, !reply) : state;
 }

@@ -13,6 +13,7 @@
 #include "eps.h"
 #include "events.h"
 #include "gate.h"
+#include "host.h"
 #include "ipcache.h"
 
 #undef THIS_FILE
@@ -69,10 +70,23 @@ INLINE int deliver_to_stack(struct pkt *p, __u8 observation)
 	return TC_ACT_OK;
 }
 
+/* A pod's answer is one for the node, too. */
+INLINE int deliver_to_host(struct pkt *p)
+{
+	bool answer = p->ct_state == CT_REPLY || p->ct_state == CT_RELATED;
+
+	if (host_is_guarded(p->dst_ep) && !answer)
+		TRY(host_gate(p, p->dst_ep, DIR_INGRESS, p->src_id));
+	return deliver_to_stack(p, OBSERVED_TO_HOST);
+}
+
+/* A VNI has 24 bits: greater identities are those of addresses that every node knows
+ * itself, and it looks them up where the key says only "another node".
+ */
 INLINE int set_tunnel_key(struct pkt *p, __u32 identity, __be32 node)
 {
 	struct bpf_tunnel_key key = {
-		.tunnel_id = identity,
+		.tunnel_id = identity >> IDENTITY_BITS ? IDENTITY_REMOTE_NODE : identity,
 		.remote_ipv4 = bpf_ntohl(node),		/* the helper wants host order */
 		.tunnel_ttl = 64,
 	};
@@ -127,7 +141,7 @@ INLINE int deliver(struct pkt *p)
 	if (endpoint_is_pod(p->dst_ep))
 		return deliver_local(p);
 	if (p->dst_ep)
-		return deliver_to_stack(p, OBSERVED_TO_HOST);
+		return deliver_to_host(p);
 	if (!p->tunnel_endpoint)
 		return deliver_to_stack(p, OBSERVED_TO_STACK);
 	return cfg.tunnel ? deliver_overlay(p) : deliver_native(p);

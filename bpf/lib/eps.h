@@ -24,7 +24,8 @@ struct endpoint_key {
 struct endpoint_info {
 	__u32 ifindex;			/* host end of the veth */
 	__u16 unused;
-	__u16 lxc_id;			/* endpoint id: index into cilium_policy_maps */
+	__u16 lxc_id;			/* endpoint id: index into cilium_policy_maps. The
+					 * node's own: 0 where no policy is for the node */
 	__u32 flags;			/* enum endpoint_flag */
 	__u32 pad;
 	__u64 mac;			/* of the pod's eth0, first six bytes in memory */
@@ -48,6 +49,8 @@ INLINE struct endpoint_info *endpoint_find(const union ip16 *ip, __u8 family)
 
 	return bpf_map_lookup_elem(&cilium_lxc, &key);
 }
+
+#define HOST_ENDPOINT_ID 65535	/* the node itself */
 
 INLINE bool endpoint_is_pod(const struct endpoint_info *ep)
 {

@@ -47,7 +47,7 @@ struct event {
 	__u32 length;		/* bytes with the Ethernet header */
 	__u32 hash;		/* of the flow */
 	__u32 cookie;		/* of the policy entry that decided, or 0 */
-	__be16 sport;		/* ICMP echo: identifier; other ICMP: 0 */
+	__be16 sport;		/* ICMP requests: identifier; other ICMP: 0 */
 	__be16 dport;
 	__u16 endpoint_id;	/* whose policy and conntrack; 0: none yet */
 	__u16 line;		/* drops: where decided */

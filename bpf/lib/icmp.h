@@ -32,9 +32,9 @@ INLINE void icmp_inner_ports(struct tuple *inner, const __be16 *l4)
 	if (inner->proto != IPPROTO_ICMP) {
 		inner->dport = l4[0];
 		inner->sport = l4[1];
-	} else if (icmp[0] == ICMP_ECHO) {
+	} else if (icmp_is_request(icmp[0])) {
 		inner->dport = l4[2];
-	} else if (icmp[0] == ICMP_ECHOREPLY) {
+	} else if (icmp_is_answer(icmp[0])) {
 		inner->sport = l4[2];
 	}
 }

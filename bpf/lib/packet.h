@@ -10,7 +10,7 @@
 #include "drop.h"
 #include "metrics.h"
 
-/* One direction of a connection. ICMP echo has its identifier in place of the
+/* One direction of a connection. ICMP requests have their identifier in place of the
  * asker's port and 0 as the other, so that an answer is the reversed tuple.
  */
 struct tuple {
@@ -36,6 +36,7 @@ enum tcp_flag {
 };
 
 struct endpoint_info;
+struct ct_entry;
 
 struct pkt {
 	struct __sk_buff *skb;			/* entry; always */
@@ -43,6 +44,8 @@ struct pkt {
 						 * find_sender() of each program */
 	struct endpoint_info *dst_ep;		/* local target, or NULL; find_destination()
 						 * or find_target() */
+	struct ct_entry *ct;			/* ct_lookup(): the packet's connection in
+						 * either direction, or NULL */
 	__u32 family;				/* parse_l3() */
 	__u32 src_id;				/* identity; with src_ep, or from the VNI */
 	struct tuple t;				/* parse; nat rewrites it with the packet */

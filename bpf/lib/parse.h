@@ -26,12 +26,14 @@
 #define ICMP_ECHO 8
 #define ICMP_TIME_EXCEEDED 11
 #define ICMP_PARAMETERPROB 12
+#define ICMP_TIMESTAMP 13		/* from here on requests are odd and answers even */
+#define ICMP_ADDRESSREPLY 18
 
 struct icmp_header {
 	__u8 type;
 	__u8 code;
 	__be16 checksum;
-	__be16 id;		/* of an echo; other types have other things here */
+	__be16 id;		/* of requests and answers; errors have other things here */
 	__be16 sequence;
 };
 
@@ -190,6 +192,17 @@ INLINE int parse_sctp(struct pkt *p)
 	return 0;
 }
 
+INLINE bool icmp_is_request(__u8 type)
+{
+	return type == ICMP_ECHO || (type >= ICMP_TIMESTAMP && type <= ICMP_ADDRESSREPLY && type & 1);
+}
+
+INLINE bool icmp_is_answer(__u8 type)
+{
+	return type == ICMP_ECHOREPLY ||
+	       (type > ICMP_TIMESTAMP && type <= ICMP_ADDRESSREPLY && !(type & 1));
+}
+
 INLINE int parse_icmp(struct pkt *p)
 {
 	struct icmp_header *icmp = l4_header(p, sizeof(*icmp));
@@ -198,9 +211,9 @@ INLINE int parse_icmp(struct pkt *p)
 		return DROP(p, DROP_CT_TRUNCATED_OR_INVALID_HEADER);
 	p->icmp_type = icmp->type;
 	p->icmp_code = icmp->code;
-	if (icmp->type == ICMP_ECHO)
+	if (icmp_is_request(icmp->type))
 		p->t.sport = icmp->id;
-	else if (icmp->type == ICMP_ECHOREPLY)
+	else if (icmp_is_answer(icmp->type))
 		p->t.dport = icmp->id;
 	return 0;
 }

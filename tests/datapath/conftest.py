@@ -60,6 +60,30 @@ def native(_native: Lab) -> Lab:
     return _native
 
 
+@pytest.fixture(scope="session")
+def _guarded_tunnel(sandbox: Sandbox) -> Lab:
+    return Lab(sandbox, "guarded-tunnel", tunnel=1, host_firewall=1)
+
+
+@pytest.fixture(scope="session")
+def _guarded_native(sandbox: Sandbox) -> Lab:
+    return Lab(sandbox, "guarded-native", tunnel=0, host_firewall=1, native_cidr4=0x0A010000, native_mask4=0xFFFF0000)
+
+
+@pytest.fixture
+def guarded_tunnel(_guarded_tunnel: Lab) -> Lab:
+    _guarded_tunnel.reset()
+    return _guarded_tunnel
+
+
+@pytest.fixture(params=["tunnel", "native"])
+def guarded(request: pytest.FixtureRequest) -> Lab:
+    """Either mode, with policies for the node itself."""
+    lab: Lab = request.getfixturevalue(f"_guarded_{request.param}")
+    lab.reset()
+    return lab
+
+
 @pytest.fixture(params=["tunnel", "native"])
 def lab(request: pytest.FixtureRequest) -> Lab:
     """Either mode: what must hold in both."""

@@ -21,6 +21,7 @@ RING = 1 << 20
 SMALL = (*STATE, "cilium_ct6_global", "cilium_ct_any6_global")  # LRU maps are allocated whole when made
 SIZES = dict.fromkeys(SMALL, 1024) | {"cilium_events": RING}  # map -> entries, or bytes
 V4, HOST, OPEN, INGRESS_OPEN, EGRESS_OPEN, AUDIT = 1, 0x1, 0x30, 0x10, 0x20, 0x40
+HOST_ENDPOINT = 65535
 
 
 def address(name: str) -> int:
@@ -40,7 +41,7 @@ def put(layout: Map, key: dict[str, Any], value: dict[str, Any]) -> None:
 
 
 def empty(layout: Map) -> None:
-    layout.delete(layout.dump()[0].astype(layout.key))  # concatenated, big-endian fields are native
+    layout.delete(layout.dump()[0])
 
 
 class Datapath:

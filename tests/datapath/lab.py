@@ -15,14 +15,26 @@ from scapy.packet import Packet
 
 from seta_agent.bpf import libbpf, syscall
 from tests.datapath import datapath, entry, language
-from tests.datapath.datapath import AUDIT, EGRESS_OPEN, HOST, INGRESS_OPEN, OPEN, STATE, Datapath
+from tests.datapath.datapath import (
+    AUDIT,
+    EGRESS_OPEN,
+    HOST,
+    HOST_ENDPOINT,
+    INGRESS_OPEN,
+    OPEN,
+    STATE,
+    Datapath,
+)
 from tests.datapath.sandbox import Sandbox
 
 SHORTEST = {b"\x08\x00": 34, b"\x86\xdd": 54}  # EtherType -> bytes below which the kernel refuses a test run
 TC = {0: "ok", 2: "drop", 7: "redirect"}
-PROTOCOLS = {"tcp": 6, "udp": 17, "icmp": 1, "sctp": 132}
+PROTOCOLS = {"tcp": 6, "udp": 17, "icmp": 1, "sctp": 132, "gre": 47}
 IDENTITY = {"A": 1001, "B": 1002, "R": 2001, "host": 1, "world": 2, "remote-node": 6, "any": 0}  # name -> identity
-ENDPOINT = {"A": 11, "B": 12}  # pod of this node -> endpoint id
+IDENTITY |= {"C": 0x01000001, "node3": 0x02000001, "kube-apiserver": 7}
+ENDPOINT = {"A": 11, "B": 12, "node": HOST_ENDPOINT}  # pod of this node, or the node -> endpoint id
+PODS = ("A", "B")
+OWN = ("node", "router")  # the node's own addresses
 POD_MAC = {"A": "02:00:00:00:aa:01", "B": "02:00:00:00:bb:01"}
 LXC_MAC = {"A": "02:00:00:00:aa:02", "B": "02:00:00:00:bb:02"}
 EVENT_WORDS = (  # field of an event, enum of its values, prefix that the enum's names share
@@ -85,12 +97,19 @@ class Lab(Datapath):
         return TC[run.retval]
 
     def policy(self, sentence: str) -> None:
-        """`B ingress allow A tcp 80 precedence 5`; `B ingress enforced` with no entry; `any` is any peer."""
+        """`B ingress allow A tcp 80 precedence 5`; `B ingress enforced` with no entry; `any` is any peer. `tcp 80/12`
+        is a range of ports: those that share the first 12 bits with 80. `node ingress ...` is a policy for the node.
+        """
         pod, direction, action, *rest = sentence.split()
         self.flags[pod] &= ~(INGRESS_OPEN if direction == "ingress" else EGRESS_OPEN)
         self._write_endpoint(pod)
         if action != "enforced":
             self._write_policy(pod, direction, action, rest)
+
+    def forbid(self) -> None:
+        """Every policy is empty; what was enforced stays so."""
+        for policy in self.policies.values():
+            datapath.empty(policy)
 
     def audit(self, pod: str) -> None:
         self.flags[pod] |= AUDIT
@@ -100,8 +119,7 @@ class Lab(Datapath):
         """Nothing remembered, everything allowed."""
         for name in (*STATE, "cilium_metrics"):
             datapath.empty(self.maps[name])
-        for policy in self.policies.values():
-            datapath.empty(policy)
+        self.forbid()
         self.flags = dict.fromkeys(ENDPOINT, OPEN)
         for pod in ENDPOINT:
             self._write_endpoint(pod)
@@ -131,17 +149,25 @@ class Lab(Datapath):
 
     def _fill(self) -> None:
         self.reset()
-        for name in ("node", "router"):
-            self.endpoint(name, flags=HOST, sec_id=1)
+        for name in OWN:
             self.ipcache(name, 1)
+        self.ipcache("198.51.100.0", IDENTITY["C"], prefix=24)
+        self.ipcache("node3", IDENTITY["node3"])
+        self.ipcache("router3", IDENTITY["node3"], node="node3")
+        self.ipcache("node4", IDENTITY["kube-apiserver"])
         self.ipcache("node2", 6)
         self.ipcache("router2", 6, node="node2")
         self.ipcache("10.1.2.0", 3, prefix=24, node="node2")
         self.ipcache("R", IDENTITY["R"], node="node2")
-        for pod in ENDPOINT:
+        for pod in PODS:
             self.ipcache(pod, IDENTITY[pod])
 
     def _write_endpoint(self, pod: str) -> None:
+        if pod == "node":
+            guarded = self.flags[pod] & OPEN != OPEN
+            for name in OWN:
+                self.endpoint(name, flags=HOST | self.flags[pod], sec_id=1, lxc_id=HOST_ENDPOINT if guarded else 0)
+            return
         macs = {field: datapath.mac(mac[pod]) for field, mac in (("mac", POD_MAC), ("node_mac", LXC_MAC))}
         ids = {"lxc_id": ENDPOINT[pod], "sec_id": IDENTITY[pod], "ifindex": self.ifindex[f"lxc{pod}"]}
         self.endpoint(pod, flags=self.flags[pod], **ids, **macs)
@@ -150,8 +176,8 @@ class Lab(Datapath):
         options = language.Words(words[1:])
         precedence, cookie = options.number_after("precedence") or 0, options.number_after("cookie") or 0
         protocol = PROTOCOLS.get(options.flag(*PROTOCOLS) or "", 0)
-        kind, port = options.number_after("type"), options.number(0)
-        port, bits = (kind << 8, 8) if kind is not None else (port, 16 if port else 0)
+        kind, (port, bits) = options.number_after("type"), options.port()
+        port, bits = (kind << 8, 8) if kind is not None else (port, bits)
         options.finish()
         key = {"sec_label": IDENTITY[words[0]], "egress": direction == "egress", "protocol": protocol, "dport": port}
         key["prefixlen"] = 40 + (8 if protocol else 0) + bits
@@ -202,4 +228,4 @@ def _device(program: str, sentence: str | bytes) -> str:
         return "lxcA"
     source, _, destination = sentence.split()[:3]
     pod = source if program == "from_container" else destination
-    return f"lxc{pod}" if pod in ENDPOINT else "lxcA"
+    return f"lxc{pod}" if pod in PODS else "lxcA"

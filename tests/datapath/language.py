@@ -7,7 +7,7 @@ ICMP error with its cause.
 """
 
 from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.l2 import Ether
+from scapy.layers.l2 import GRE, Ether
 from scapy.layers.sctp import SCTP
 from scapy.packet import Packet, Raw
 
@@ -22,6 +22,10 @@ WORLD = {  # name -> address
     "node2": "192.168.50.2",
     "W": "203.0.113.5",
     "W2": "203.0.113.6",
+    "C": "198.51.100.7",  # of the world, in a prefix that a policy names
+    "node3": "192.168.50.3",  # a node with an identity of its own
+    "router3": "10.1.3.1",
+    "node4": "192.168.50.4",  # a node that runs the API server
     "broadcast": "255.255.255.255",
 }
 FLAGS = {"syn": "S", "ack": "A", "synack": "SA", "fin": "FA", "rst": "R", "psh": "PA"}
@@ -56,6 +60,11 @@ class Words:
 
     def number(self, otherwise: int) -> int:
         return int(self._words.pop(0)) if self._words and self._words[0].isdigit() else otherwise
+
+    def port(self) -> tuple[int, int]:
+        """`80` or `80/12`: the port and how many of its bits count; (0, 0) without one."""
+        text, _, bits = (self._words.pop(0) if self._words and self._words[0][0].isdigit() else "").partition("/")
+        return (int(text), int(bits or 16)) if text else (0, 0)
 
     def finish(self) -> None:
         if self._words:
@@ -97,6 +106,8 @@ def _l4(protocol: str, words: Words, cause: str) -> Packet:
         flags = FLAGS[words.flag(*FLAGS) or "ack"]
         return TCP(sport=source, dport=words.number(80), flags=flags)
     payload = Raw(b"x" * (words.number_after("length") or 8))
+    if protocol == "gre":
+        return GRE() / payload
     kind = {"udp": UDP, "sctp": SCTP}[protocol]
     return kind(sport=source, dport=words.number(53)) / payload
 
@@ -109,7 +120,7 @@ def _icmp(words: Words, cause: str) -> Packet:
     reply = words.number_after("reply")
     if reply is not None:
         return ICMP(type=0, id=reply) / Raw(b"ping")
-    timestamp = words.flag("timestamp")
-    if timestamp:
-        return ICMP(type=13) / Raw(b"ping")
+    for word, kind in (("timestamp", 13), ("timestamp-reply", 14)):
+        if words.flag(word):
+            return ICMP(type=kind, id=words.number(0))
     return ICMP(type=8, id=words.number_after("echo") or 1) / Raw(b"ping")

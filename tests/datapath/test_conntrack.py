@@ -9,6 +9,7 @@ from tests.datapath.lab import Lab
 SYN, SYNACK = "A to B tcp syn 80", "B to A tcp synack 40000 from 80"
 ACK, BACK = "A to B tcp ack 80", "B to A tcp ack 40000 from 80"
 CLOSING = {"tx": 2, "rx": 1}
+DENIED = 8  # of `enum ct_entry_flag`
 
 # packets of one connection, in order, and where each goes
 STORIES = {
@@ -25,6 +26,12 @@ STORIES = {
         ("A to B udp 53 from 53", "new"),
         ("B to A udp 53 from 53", "reply"),
         ("A to B udp 53 from 53", "established"),
+    ],
+    "a question of ICMP and its answer, told apart": [
+        ("A to B icmp timestamp 7", "new"),
+        ("B to A icmp timestamp 8", "new"),
+        ("B to A icmp timestamp-reply 7", "reply"),
+        ("A to B icmp timestamp-reply 8", "reply"),
     ],
     "an echo of another number": [("A to B icmp echo 7", "new"), ("B to A icmp reply 8", "new")],
     "SCTP": [("A to B sctp 9", "new"), ("B to A sctp 40000 from 9", "reply")],
@@ -71,6 +78,58 @@ def test_a_withdrawn_permission_stops_a_running_connection(lab: Lab):
     lab.send("from_container", SYN)
     lab.policy("B ingress enforced")
     assert lab.send("from_container", ACK).says == "drop POLICY_DENIED"
+    assert lab.send("from_container", BACK).says == "drop POLICY_DENIED"
+
+
+LOSSES = {  # what takes the permission away -> what gives it back
+    "B ingress enforced": "B ingress allow A",
+    "A egress enforced": "A egress allow B",
+    "B ingress deny A tcp 80": None,
+    "A egress deny B": None,
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_refused_connection_is_cut_in_both_directions_until_it_is_allowed(lab: Lab, loss: str):
+    lab.policy("A egress allow B")
+    lab.policy("B ingress allow A")
+    for sentence in (SYN, SYNACK, ACK):
+        lab.send("from_container", sentence)
+    lab.forbid()
+    lab.policy(loss)
+    assert lab.send("from_container", ACK).says.startswith("drop POLICY_DEN")
+    refused = lab.send("from_container", BACK)
+    assert (refused.says, [event["type"] for event in refused.events]) == ("drop POLICY_DENIED", ["drop"])
+    lab.forbid()
+    lab.policy("A egress allow B")
+    lab.policy("B ingress allow A")
+    assert lab.send("from_container", BACK).says == "drop POLICY_DENIED"  # what goes forward decides
+    assert lab.send("from_container", ACK).says == "to-endpoint established"
+    assert lab.send("from_container", BACK).says == "to-endpoint reply"
+
+
+def test_the_agent_cuts_where_nothing_goes_forward(lab: Lab):
+    lab.send("from_container", "A to B udp 53")
+    for key, value in lab.entries("cilium_ct_any4_global"):
+        lab.rewrite("cilium_ct_any4_global", key, flags=int(value["flags"]) | DENIED)
+    assert lab.send("from_container", "B to A udp 40000 from 53").says == "drop POLICY_DENIED"
+
+
+def test_a_cut_connection_is_not_opened_from_its_other_end(lab: Lab):
+    lab.send("from_container", SYN)
+    lab.policy("A egress enforced")
+    lab.send("from_container", ACK)
+    assert lab.send("from_container", SYNACK).says == "drop POLICY_DENIED"
+    assert len(lab.entries("cilium_ct4_global")) == 2
+
+
+def test_audit_cuts_nothing(lab: Lab):
+    lab.send("from_container", SYN)
+    lab.policy("B ingress enforced")
+    lab.audit("B")
+    assert lab.send("from_container", ACK).says == "to-endpoint established"
+    for key, value in lab.entries("cilium_ct4_global"):
+        lab.rewrite("cilium_ct4_global", key, flags=int(value["flags"]) | (DENIED if key["flags"] else 0))
     assert lab.send("from_container", BACK).says == "to-endpoint reply"
 
 

@@ -41,6 +41,7 @@ def test_overlay_passes_what_has_its_key(tunnel: Lab):
         ("node to R tcp syn 80", "to-overlay new", 6),
         ("A to R tcp syn 80", "to-overlay new", IDENTITY["A"]),
         ("W to R tcp syn 80", "to-overlay new", 2),
+        ("C to R tcp syn 80", "to-overlay new", IDENTITY["C"]),
         ("router to W tcp syn 80", "drop NO_TUNNEL_OR_ENCAPSULATION_ENDPOINT", 6),
         ("router to node2 tcp syn 80", "drop NO_TUNNEL_OR_ENCAPSULATION_ENDPOINT", 6),
     ],
@@ -60,6 +61,7 @@ def test_overlay_gets_its_key_for_what_the_stack_sends(tunnel: Lab, sentence: st
         ("R to nobody tcp syn 80", IDENTITY["R"], "drop NO_MATCHING_LOCAL_CONTAINER_FOUND"),
         ("R to W tcp syn 80", IDENTITY["R"], "drop NO_MATCHING_LOCAL_CONTAINER_FOUND"),
         ("R to A tcp syn 80", 1, "drop INVALID_IDENTITY"),
+        ("node to A tcp syn 80", 6, "drop INVALID_SOURCE_IP"),
     ],
 )
 def test_out_of_the_overlay(tunnel: Lab, sentence: str, identity: int, says: str):
@@ -68,6 +70,15 @@ def test_out_of_the_overlay(tunnel: Lab, sentence: str, identity: int, says: str
     if says == "to-endpoint new":
         assert (outcome.packet.src, outcome.packet.dst) == (LXC_MAC["A"], POD_MAC["A"])
         assert (outcome.action, outcome.events[-1]["src_identity"]) == ("redirect", identity)
+
+
+@pytest.mark.parametrize(
+    ("sender", "identity"),
+    [("router2", 6), ("router3", IDENTITY["node3"]), ("node4", 7), ("C", IDENTITY["C"]), ("W", 2)],
+)
+def test_another_node_in_the_key_is_whoever_has_the_address(tunnel: Lab, sender: str, identity: int):
+    outcome = tunnel.send("from_overlay", f"{sender} to A udp 53", identity=6)
+    assert (outcome.says, outcome.events[-1]["src_identity"]) == ("to-endpoint new", identity)
 
 
 def test_out_of_the_overlay_without_a_key(tunnel: Lab):

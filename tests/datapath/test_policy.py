@@ -27,6 +27,22 @@ INGRESS = [
     (["allow A icmp type 8"], "icmp timestamp", DENIED),
     (["allow A icmp"], "icmp timestamp", ALLOWED),
     (["allow R", "allow A tcp 80"], "tcp syn 80", ALLOWED),
+    (["allow A icmp type 0"], "icmp reply 1", ALLOWED),
+    (["allow A icmp type 0"], "icmp echo 1", DENIED),
+    (["allow A sctp 9"], "sctp 10", DENIED),
+    (["allow A sctp 9"], "udp 9", DENIED),
+    (["allow any sctp"], "sctp 9", ALLOWED),
+    (["deny A sctp 9", "allow A sctp"], "sctp 9", DENY),
+    # ranges of ports
+    (["allow A tcp 8080/12"], "tcp syn 8080", ALLOWED),
+    (["allow A tcp 8080/12"], "tcp syn 8095", ALLOWED),
+    (["allow A tcp 8080/12"], "tcp syn 8096", DENIED),
+    (["allow A tcp 8080/12"], "udp 8080", DENIED),
+    (["allow A tcp 8080/12", "deny A tcp 8085"], "tcp syn 8085", DENY),
+    (["allow A tcp 8080/12", "deny A tcp 8085"], "tcp syn 8084", ALLOWED),
+    (["deny any tcp 8080/12", "allow A tcp 8085"], "tcp syn 8085", DENY),
+    (["allow any sctp 0/1"], "sctp 32767", ALLOWED),
+    (["allow any sctp 0/1"], "sctp 32768", DENIED),
     # deny
     (["deny A"], "tcp syn 80", DENY),
     (["deny any"], "tcp syn 80", DENY),
@@ -69,6 +85,11 @@ EGRESS = [
     (["allow R udp 53"], "A to R udp 54", DENIED),
     (["allow any", "deny world"], "A to W tcp syn 443", DENY),
     (["allow any", "deny world"], "A to B tcp syn 443", ALLOWED),
+    (["allow world"], "A to C tcp syn 443", DENIED),
+    (["allow C"], "A to C tcp syn 443", "to-stack new"),
+    (["allow C"], "A to W tcp syn 443", DENIED),
+    (["allow node3"], "A to node3 tcp syn 443", "to-stack new"),
+    (["allow kube-apiserver tcp 6443"], "A to node4 tcp syn 6443", "to-stack new"),
 ]
 
 
@@ -158,3 +179,6 @@ def test_audit_reports_and_lets_pass(native: Lab):
     outcome = native.send("from_container", "A to B tcp syn 80")
     assert outcome.says == ALLOWED
     assert (outcome.events[0]["verdict"], outcome.events[0]["reason"]) == ("audit", "POLICY_DENY")
+    running = native.send("from_container", "A to B tcp ack 80")
+    assert running.says == "to-endpoint established"
+    assert [event["type"] for event in running.events] == ["trace"]
