@@ -48,7 +48,7 @@ def _figures(samples: dict[tuple[str, str, str], list[float]], labels: list[str]
             base = report.Figure(f"{name} {where}, {first}", UNITS[mode], samples[place, mode, first])
             figures.append(base)
             figures += [
-                report.Figure(f"{name} {where}, {label}", UNITS[mode], samples[place, mode, label], base, GOALS[mode])
-                for label in others
+                report.Figure(f"{name} {where}, {label}", UNITS[mode], samples[place, mode, label], base, goal)
+                for label, goal in zip(others, (GOALS[mode], ""), strict=True)  # routing is the native mode's measure
             ]
     return figures
