@@ -5,6 +5,7 @@ cilium_lxc last: without that nothing is delivered to it or taken from it. A cha
 the endpoint's flags, then loses its old entries. A removed endpoint loses its cilium_lxc entry first.
 """
 
+import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable
 
@@ -13,6 +14,7 @@ import structlog
 from seta_agent.bpf.errors import BpfError
 from seta_agent.desired import endpoints, policymap, routes
 from seta_agent.desired.policy import Mode
+from seta_agent.programmer import gc
 from seta_agent.programmer.endpointpolicy import EndpointPolicy, PolicyEngine
 from seta_agent.programmer.errors import ProgrammingError
 from seta_agent.programmer.hostdevices import HostDevices
@@ -181,7 +183,7 @@ class EndpointStage:
         reconciler = maps.reconciler(LXC)
         layout = maps.layout(LXC)
         for row in rows:
-            entries = endpoints.of_endpoint(row, flags_of(self.engine.of(row)), *layout)
+            entries = endpoints.of_endpoint(row, flags_of(self.engine.of(row), audit=row.audit), *layout)
             reconciler.set(("1-endpoint", str(row.id)), entries)
         if self._tables.nodes.synced:
             reconciler.complete()
@@ -194,6 +196,7 @@ class EndpointStage:
         for number in gone:
             reconciler.set(("1-endpoint", str(number)), {})
         reconciler.apply()
+        await self._forget(gone, setup.maps)
         for number in gone:
             setup.policy_maps.remove(number)
             self.errors.pop(number, None)
@@ -201,6 +204,14 @@ class EndpointStage:
             connected = self._connected.pop(number, None)
             if connected:
                 await self._disconnect(connected, setup.programs, netlink)
+
+    async def _forget(self, gone: list[int], maps: KernelMaps) -> None:
+        """Connections of addresses that nobody here has any more; in a thread, as it reads whole maps."""
+        rows = [found.row for number in gone if (found := self.programmed.get(number))]
+        addresses = {ip for row in rows for ip in (row.ipv4, row.ipv6) if ip}
+        addresses -= {ip for row in self._tables.endpoints for ip in (row.ipv4, row.ipv6) if ip}
+        if addresses:
+            await asyncio.to_thread(gc.forget, maps, addresses)
 
     async def _disconnect(self, row: Endpoint, programs: Programs, netlink: OnNetlink) -> None:
         """Links and routes of a gone endpoint, unless another took over the device."""
@@ -225,8 +236,8 @@ class EndpointStage:
                 setup.programs.detach(name)
 
 
-def flags_of(found: EndpointPolicy) -> endpoints.Flag:
-    flags = endpoints.Flag(0)
+def flags_of(found: EndpointPolicy, *, audit: bool) -> endpoints.Flag:
+    flags = endpoints.Flag.AUDIT if audit else endpoints.Flag(0)
     if not found.ingress.enforced:
         flags |= endpoints.Flag.INGRESS_OPEN
     if not found.egress.enforced:

@@ -1,17 +1,20 @@
-"""Takes out of the conntrack and NAT maps what is over. Called by `node` now and then, in a thread.
+"""Takes out of the conntrack and NAT maps what is over. Called by `node` now and then, and by `endpoints` when pods go.
 
 The maps are LRU and would make room by themselves, but then a burst of new connections pushes out living ones. Read
 in batches, judged as arrays, deleted in batches: half a million entries take a fraction of a second.
 """
 
 import time
+from collections.abc import Iterable
 
 import numpy as np
 
 from seta_agent.bpf.maps import Array, Map
 from seta_agent.programmer.kernelmaps import KernelMaps
+from seta_agent.tables import IPAddress
 
-CONNTRACK = ("cilium_ct4_global", "cilium_ct_any4_global", "cilium_ct6_global", "cilium_ct_any6_global")
+CONNTRACK4 = ("cilium_ct4_global", "cilium_ct_any4_global")
+CONNTRACK = (*CONNTRACK4, "cilium_ct6_global", "cilium_ct_any6_global")
 NAT = "cilium_snat_v4_external"
 TUPLE_IN = 1  # `enum ct_tuple_flag`
 GRACE = 60  # seconds that a mapping without a connection may live: it may just have been made
@@ -24,6 +27,28 @@ def collect(maps: KernelMaps) -> dict[str, int]:
         deleted[name] = _sweep_conntrack(maps.open(name), int(time.monotonic()))
     if maps.has(NAT):
         deleted[NAT] = _sweep_nat(maps)
+    return deleted
+
+
+def forget(maps: KernelMaps, addresses: Iterable[IPAddress]) -> int:
+    """What is remembered of IPv4 addresses whose pods are gone: how many entries were deleted. Blocking; `BpfError`.
+
+    The next pod with such an address is another one: what its predecessor was asked, it must not answer.
+    """
+    numbers = np.array([int(ip) for ip in addresses if ip.version == 4], np.uint32)
+    return sum(_forget(maps.open(name), numbers) for name in (*CONNTRACK4, NAT) if maps.has(name))
+
+
+def _forget(opened: Map, addresses: Array) -> int:
+    deleted = 0
+    try:
+        for keys, values in opened.batches():
+            columns = [keys["saddr"], keys["daddr"], *([values["to_addr"]] if "to_addr" in values.dtype.names else [])]
+            theirs = np.logical_or.reduce([np.isin(column.astype(np.uint32), addresses) for column in columns])
+            opened.delete(keys[theirs])
+            deleted += int(theirs.sum())
+    finally:
+        opened.close()
     return deleted
 
 
@@ -64,7 +89,7 @@ def _sweep_nat(maps: KernelMaps) -> int:
 def _living(maps: KernelMaps) -> Array:
     """The digests of the tuples that pods opened connections with (n,)."""
     found = [np.empty(0, np.uint64)]
-    for name in ("cilium_ct4_global", "cilium_ct_any4_global"):
+    for name in CONNTRACK4:
         if maps.has(name):
             opened = maps.open(name)
             try:

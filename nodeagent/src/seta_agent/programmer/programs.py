@@ -27,6 +27,8 @@ INGRESS, EGRESS = syscall.TCX_INGRESS, syscall.TCX_EGRESS
 ON_ENDPOINT = (("from_container", INGRESS), ("to_container", EGRESS))
 ON_NATIVE = (("from_netdev", INGRESS), ("to_netdev", EGRESS))
 ON_OVERLAY = (("from_overlay", INGRESS), ("to_overlay", EGRESS))
+UNUSED = {"cilium_ct6_global", "cilium_ct_any6_global", "cilium_lb6_reverse_sk"}  # pods have no IPv6 yet
+SMALLEST = 1024  # entries: such maps are allocated whole when they are made, 150 MB at full size
 log = structlog.get_logger()
 
 
@@ -143,11 +145,11 @@ class Programs:
     def _size(self, layout: MapLayout) -> int:
         sizes = {
             "cilium_ct4_global": self._settings.bpf_ct_global_tcp_max,
-            "cilium_ct6_global": self._settings.bpf_ct_global_tcp_max,
             "cilium_ct_any4_global": self._settings.bpf_ct_global_any_max,
-            "cilium_ct_any6_global": self._settings.bpf_ct_global_any_max,
             "cilium_snat_v4_external": self._settings.bpf_nat_global_max,
         }
+        if layout.name in UNUSED:
+            return SMALLEST
         if layout.kind == syscall.HASH and layout.name.startswith(("cilium_lb4_", "cilium_lb6_")):
             return self._settings.bpf_lb_map_max
         return sizes.get(layout.name, layout.max_entries)
