@@ -15,6 +15,9 @@ WRITTEN_BY_USERS = (
     names.POD,
     names.NETWORK_POLICY,
     names.CLUSTERWIDE_NETWORK_POLICY,
+    names.K8S_NETWORK_POLICY,
+    names.CIDR_GROUP,
+    names.NODE_POLICY_STATUS,
     names.SERVICE,
     names.ENDPOINT_SLICE,
     names.ENDPOINT,
@@ -47,7 +50,8 @@ def seen(client: Client) -> dict[str, dict[str, JSON]]:
         one["selector-sets"] = sorted(selector.get(name, name) for name in listed.split(",") if name)
     for one in found["CompiledPolicy"]:
         for rule in one["spec"]["rules"]:
-            rule["subject"] = selector.get(rule["subject"], rule["subject"])
+            if "subject" in rule:
+                rule["subject"] = selector.get(rule["subject"], rule["subject"])
             for direction in ("ingress", "egress"):
                 for entry in rule.get(direction, {}).get("entries", ()):
                     if "peers" in entry:
@@ -56,10 +60,7 @@ def seen(client: Client) -> dict[str, dict[str, JSON]]:
         numbers = [front.pop("id") for port in one["spec"]["ports"] for front in port["frontends"]]
         assert len(numbers) == len(set(numbers)), "one number, one frontend"
     _number(found["CiliumEndpointSlice"])
-    return {
-        kind: {_key(one): one for one in every if (one["metadata"].get("namespace", ""), _key(one)) not in KEPT}
-        for kind, every in found.items()
-    }
+    return {kind: {_key(one): one for one in every if not is_kept(one)} for kind, every in found.items()}
 
 
 def _number(slices: list[JSON]) -> None:
@@ -77,13 +78,26 @@ def leftovers(client: Client) -> list[str]:
         f"{kind.kind} {one['metadata']['name']}"
         for kind in WRITTEN_BY_OPERATOR
         for one in client.list(kind)
-        if (one["metadata"].get("namespace", ""), one["metadata"]["name"]) not in KEPT
+        if not is_kept(one)
     ]
+
+
+def is_kept(one: JSON) -> bool:
+    """Whether it is always there: the API server's own objects, and its address, which is no node's here."""
+    key = one["metadata"].get("namespace", ""), one["metadata"]["name"]
+    return key in KEPT or "reserved:kube-apiserver" in one.get("security-labels", ())
 
 
 def described(identity: JSON) -> str:
     """`namespace: labels`, without those that every pod has; a service account other than default in brackets."""
     labels = identity["security-labels"]
+    if "reserved:kube-apiserver" in labels and "reserved:world" in labels:
+        return "the API server"
+    for key in labels:
+        if key.startswith("cidr:"):
+            return str(key)
+    if names.NODE_ANNOTATION in identity["metadata"].get("annotations", {}):
+        return f"node {identity['metadata']['annotations'][names.NODE_ANNOTATION]}"
     if "k8s:io.kubernetes.pod.namespace" not in labels:
         return f"foreign: {labels}"
     own = [f"{key.removeprefix('k8s:')}={labels[key]}" for key in sorted(labels) if not key.startswith(_DERIVED)]

@@ -45,7 +45,8 @@ def endpoint(name: str, identity: int, **own: str) -> JSON:
 
 def numbers(api: Client) -> dict[str, int]:
     """Identity, as people read it -> its number."""
-    return {cluster.described(one): int(one["metadata"]["name"]) for one in api.list(names.IDENTITY)}
+    found = (one for one in api.list(names.IDENTITY) if not cluster.is_kept(one))
+    return {cluster.described(one): int(one["metadata"]["name"]) for one in found}
 
 
 def frontends(api: Client) -> dict[str, int]:

@@ -44,6 +44,7 @@ def test_every_right_is_used_and_none_is_missing(plane: ControlPlane, lone_opera
     wide = {"kind": "CiliumClusterwideNetworkPolicy", "metadata": {"name": "wide"}}
     wide["spec"] = {"endpointSelector": {}, "ingress": [{}]}
     api.apply(wide)
+    api.apply({"kind": "NetworkPolicy", "metadata": {"name": "np"}, "spec": {"podSelector": {}}})
     # More nodes than pod CIDRs: one CiliumNode's status is written. 10.0.0.0/16 has 256 of them.
     for number in range(257):
         api.apply(node(f"n{number:03}", number % 250 + 1))
@@ -52,7 +53,7 @@ def test_every_right_is_used_and_none_is_missing(plane: ControlPlane, lone_opera
         api.apply(body)
     eventually(lambda: complete(api), 30, "everything written")
     # A change and an end for each kind: update and delete.
-    identity = api.list(names.IDENTITY)[0]
+    identity = next(one for one in api.list(names.IDENTITY) if not cluster.is_kept(one))
     api.apply(
         {"kind": "CiliumIdentity", "metadata": {"name": identity["metadata"]["name"]}, "security-labels": {"x": "y"}}
     )
@@ -79,5 +80,6 @@ def test_every_right_is_used_and_none_is_missing(plane: ControlPlane, lone_opera
 def complete(api: Client) -> bool:
     seen = cluster.seen(api)
     valid = all(seen[kind.kind] and "status" in next(iter(seen[kind.kind].values())) for kind in cluster.JUDGED)
-    told = any("status" in one for one in seen["CiliumNode"].values())
+    np = seen["CompiledPolicy"].get("np.default.np", {})
+    told = "status" in np and any("status" in one for one in seen["CiliumNode"].values())
     return valid and told and all(seen[kind.kind] for kind in cluster.WRITTEN_BY_OPERATOR)

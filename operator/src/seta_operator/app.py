@@ -16,11 +16,13 @@ from seta_crds.labels import LabelFilter
 from seta_operator import health
 from seta_operator.handlers import watching
 from seta_operator.services.addresses import PodCIDRs
+from seta_operator.services.membership import Membership
 from seta_operator.services.nodes import Nodes
 from seta_operator.services.policy import Policy
 from seta_operator.services.slices import Slices
 from seta_operator.services.subject import Subject
 from seta_operator.services.tables import Tables
+from seta_operator.services.verdicts import Verdicts
 from seta_operator.settings import Settings
 from seta_operator.store import connection, errors, sweep
 from seta_operator.store.api import Api
@@ -42,16 +44,22 @@ class App:
         self._stopping = asyncio.Event()
         self._state = "starting"  # what it is waiting for; "" once it decides
         pool = PodCIDRs(settings.cluster_pool_ipv4_cidr, settings.cluster_pool_ipv4_mask_size)
+        nodes_too = "nodes" in settings.policy_cidr_match_mode
+        own_labels = LabelFilter(settings.labels)
+        membership = Membership(self.cluster, own_labels, settings.cluster_name, cidrs_match_nodes=nodes_too)
+        verdicts = Verdicts(self.cluster, self.writer)
         self.policy = Policy(
             self.cluster,
             self.writer,
-            LabelFilter(settings.labels),
-            settings.cluster_name,
-            settings.identity_gc_interval,
+            membership,
+            verdicts,
+            grace=settings.identity_gc_interval,
+            host_firewall=settings.enable_host_firewall,
         )
         self.subjects: tuple[Subject[Any], ...] = (
             self.policy,
-            Nodes(self.cluster, self.writer, pool),
+            verdicts,
+            Nodes(self.cluster, self.writer, pool, membership.nodes),
             Slices(self.cluster, self.writer),
             Tables(self.cluster, self.writer),
         )

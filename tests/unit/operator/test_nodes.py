@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from seta_crds import names
+from seta_crds.labels import LabelFilter
 from seta_operator.services.addresses import PodCIDRs, PoolExhaustedError, router
+from seta_operator.services.membership import Membership
 from seta_operator.services.nodes import Nodes
 from tests.unit.operator.fakes import Bench, settle
 
@@ -39,7 +41,8 @@ def test_the_router_is_the_first_address() -> None:
 
 
 def nodes(bench: Bench, pool: str = "10.0.0.0/23") -> Nodes:
-    return Nodes(bench.cluster, bench.writer, PodCIDRs([pool], 24))
+    membership = Membership(bench.cluster, LabelFilter(), "default")
+    return Nodes(bench.cluster, bench.writer, PodCIDRs([pool], 24), membership.nodes)
 
 
 def node(bench: Bench, name: str, address: str = "") -> None:

@@ -6,10 +6,13 @@ import pytest
 
 from seta_crds import labels, names
 from seta_operator.services import identities, policy
+from seta_operator.services.membership import Membership
 from seta_operator.services.policy import Policy
-from seta_operator.services.selectorsets import SelectorSets
+from seta_operator.services.policywrites import WRITTEN, Source
+from seta_operator.services.verdicts import Verdicts
 from seta_operator.store import errors
-from tests.unit.operator.fakes import Bench, Call, settle
+from tests.unit.operator import fakes
+from tests.unit.operator.fakes import Bench, Call
 
 NS = {"k8s:io.kubernetes.pod.namespace": "ns"}
 EMPIRE, DEATHSTAR = "any:org=empire,k8s:io.kubernetes.pod.namespace=ns", "k8s:io.kubernetes.pod.namespace=ns"
@@ -22,8 +25,32 @@ def bench() -> Bench:
     return made
 
 
-def subject(bench: Bench, grace: float = 900) -> Policy:
-    return Policy(bench.cluster, bench.writer, labels.LabelFilter(), "default", grace)
+class Subjects:
+    """Policies and their verdicts, as app.py puts them together."""
+
+    def __init__(self, bench: Bench, grace: float = 900, *, cidrs_match_nodes: bool = False) -> None:
+        self.membership = Membership(
+            bench.cluster, labels.LabelFilter(), "default", cidrs_match_nodes=cidrs_match_nodes
+        )
+        self.verdicts = Verdicts(bench.cluster, bench.writer)
+        self.policy = Policy(
+            bench.cluster, bench.writer, self.membership, self.verdicts, grace=grace, host_firewall=True
+        )
+
+    def start(self) -> None:
+        self.policy.start()
+
+    def mark(self, source: Source) -> None:
+        self.policy.mark(source)
+
+
+def subject(bench: Bench, grace: float = 900, *, cidrs_match_nodes: bool = False) -> Subjects:
+    return Subjects(bench, grace, cidrs_match_nodes=cidrs_match_nodes)
+
+
+async def settle(it: Subjects) -> set[Source]:
+    left = await fakes.settle(it.policy)
+    return left | await fakes.settle(it.verdicts)
 
 
 def pod(bench: Bench, name: str, phase: str = "Running", **own: str) -> None:
@@ -126,7 +153,8 @@ async def test_a_set_that_fails_holds_back_what_depends_on_it_and_only_that(benc
     bench.seen(names.POD, "b", "other", metadata={"labels": {"org": "alliance"}}, spec={})
     bench.api.fail = failing("SelectorSet")
     left = await settle(it)
-    assert {kind.kind for kind, _ in left} == {"SelectorSet", "CiliumIdentity", "CompiledPolicy", "CiliumNetworkPolicy"}
+    assert {kind.kind for kind, _ in left} == {"SelectorSet", "CiliumIdentity", "CompiledPolicy"}
+    assert "status" not in bench.api.of(names.NETWORK_POLICY)["p"]
     (alone,) = bench.api.of(names.IDENTITY).values()
     assert alone["security-labels"]["k8s:io.kubernetes.pod.namespace"] == "other"
     bench.api.fail = failing()
@@ -153,7 +181,7 @@ async def test_a_policy_that_cannot_be_taken_back_keeps_its_sets(bench: Bench) -
 
 async def test_the_condition_comes_last_and_is_written_once(bench: Bench) -> None:
     it = subject(bench)
-    rule(bench, "p", "empire", log={"value": "x"})
+    rule(bench, "p", "empire", nodeSelector={})
     await settle(it)
     (valid,) = bench.api.of(names.NETWORK_POLICY)["p"]["status"]["conditions"]
     assert (valid["status"], valid["reason"]) == ("False", "NotEnforcedAsWritten")
@@ -199,7 +227,7 @@ async def test_leftovers_of_a_crash_are_taken_back(bench: Bench) -> None:
     it = subject(bench)
     it.start()
     await settle(it)
-    assert [bench.api.of(kind) for kind in policy.WRITTEN] == [{}, {}, {}]
+    assert [bench.api.of(kind) for kind in WRITTEN] == [{}, {}, {}]
 
 
 class TestIdentities:
@@ -264,21 +292,3 @@ async def test_more_label_sets_than_numbers_is_told_and_survived(bench: Bench, m
     pod(bench, "b", org="alliance")
     assert await settle(it) == set()
     assert bench.api.of(names.IDENTITY).keys() == {"256"}
-
-
-def test_sets_are_shared_and_counted() -> None:
-    from seta_crds import selectors  # noqa: PLC0415 - only here
-
-    one = selectors.selector([selectors.requirement("app", "In", ["a"])])
-    two = selectors.selector([])
-    known = SelectorSets(lambda: [(1, {"reserved:host": ""}), (256, {"k8s:app": "a"})])
-    assert known.use("p", {one.set_name: one, two.set_name: two}) == {one.set_name, two.set_name}
-    assert known.use("q", {one.set_name: one}) == set()
-    assert known.use("p", {one.set_name: one}) == {two.set_name}
-    assert known.content(two.set_name) is None
-    assert known.add(257, {"k8s:app": "a"}) == {one.set_name}
-    assert known.content(one.set_name) == {"metadata": {}, "spec": {"selector": "any:app=a", "identities": [256, 257]}}
-    assert known.containing(257) == [one.set_name]
-    assert known.remove(256) == {one.set_name}
-    assert known.use("p", {}) == set()
-    assert known.use("q", {}) == {one.set_name}

@@ -35,7 +35,7 @@ def _port(wanted: PortProtocol) -> tuple[list[JSON], str]:
     text = wanted.port or "0"
     if not (text.isascii() and text.isdecimal()):
         return [{"protocol": protocol, "name": text.lower()}], ""  # an endPort says nothing beside a name
-    port, last = int(text[-6:]), wanted.end_port or 0
+    port, last = int(text), wanted.end_port or 0
     if port > LAST_PORT:
         return [], f"wants port {text}: the last one is {LAST_PORT}"
     if port == 0 and last:

@@ -1,13 +1,15 @@
 """Nodes: each Node gets a CiliumNode with its addresses and a pod CIDR of its own.
 
 A pod CIDR stays with its node until the Node is gone; after a restart it is read back from the CiliumNodes,
-which are this service's only memory.
+which are this service's only memory. Annotations say how policies may know the node: as the API server's, and by an
+identity of its own.
 """
 
 import structlog
 
 from seta_crds import names
-from seta_operator.services import addresses
+from seta_operator.services import addresses, apiserver
+from seta_operator.services.nodeidentities import NodeIdentities
 from seta_operator.services.subject import Subject
 from seta_operator.store import facts
 from seta_operator.store.cluster import Cluster
@@ -22,12 +24,16 @@ class Nodes(Subject[str]):
 
     name = "nodes"
 
-    def __init__(self, cluster: Cluster, writer: Writer, pod_cidrs: addresses.PodCIDRs) -> None:
+    def __init__(
+        self, cluster: Cluster, writer: Writer, pod_cidrs: addresses.PodCIDRs, identities: NodeIdentities
+    ) -> None:
         super().__init__()
-        self._cluster, self._writer, self._pod_cidrs = cluster, writer, pod_cidrs
+        self._cluster, self._writer, self._pod_cidrs, self._identities = cluster, writer, pod_cidrs, identities
         self._without: set[str] = set()  # nodes that got no pod CIDR, to be tried when one is released
         cluster.listen(names.NODE, lambda key, _before, _after: self.mark(key[1]))
         cluster.listen(names.CILIUM_NODE, lambda key, _before, _after: self.mark(key[1]))
+        cluster.listen(names.ENDPOINT_SLICE, self._slice_changed)
+        identities.listen(self.mark)
 
     def start(self) -> None:
         """Claim what the CiliumNodes of living Nodes say, then look at every node."""
@@ -54,6 +60,11 @@ class Nodes(Subject[str]):
                 failed.add(name)
         return failed
 
+    def _slice_changed(self, key: Key, _before: object, _after: object) -> None:
+        if key == apiserver.SLICE:  # it may be on another node now
+            for _, name in self._cluster.nodes.known():
+                self.mark(name)
+
     def _node(self, name: str) -> facts.Node | None:
         return self._cluster.nodes.get(("", name))
 
@@ -75,7 +86,19 @@ class Nodes(Subject[str]):
             log.warning("node.without_cidr", node=name, error=problem)
         owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": node.uid}
         spec = {"addresses": known, "ipam": {"podCIDRs": cidrs}}
-        return {"metadata": {"ownerReferences": [owner]}, "spec": spec}, problem
+        metadata: facts.JSON = {"ownerReferences": [owner]}
+        if annotations := self._annotations(name, node):
+            metadata["annotations"] = annotations
+        return {"metadata": metadata, "spec": spec}, problem
+
+    def _annotations(self, name: str, node: facts.Node) -> dict[str, str]:
+        """By which identity agents know the node."""
+        found: dict[str, str] = {}
+        if apiserver.on_node(self._cluster, node):
+            found[names.KUBE_APISERVER_ANNOTATION] = "true"
+        if number := self._identities.number(name):
+            found[names.NODE_IDENTITY_ANNOTATION] = str(number)
+        return found
 
     async def _tell(self, name: str, problem: str) -> bool:
         """Write the problem, or that there is none any more, into the CiliumNode's status."""

@@ -39,6 +39,7 @@ def condition(problems: Sequence[Problem], rules: int, before: Iterable[JSON], n
     return {"type": "Valid", "status": status, "lastTransitionTime": since, "reason": reason, "message": message}
 
 
-def merged(before: Iterable[JSON], valid: JSON) -> list[JSON]:
-    """All conditions with this one in its place."""
-    return [*(one for one in before if one["type"] != valid["type"]), valid]
+def merged(before: Iterable[JSON], *ours: JSON) -> list[JSON]:
+    """All conditions with these in their place."""
+    types = {one["type"] for one in ours}
+    return [*(one for one in before if one["type"] not in types), *ours]

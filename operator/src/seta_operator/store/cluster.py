@@ -24,6 +24,9 @@ READERS: dict[Kind, Callable[[JSON], Any]] = {  # kind -> what is kept of an obj
     names.ENDPOINT_SLICE: facts.endpoint_slice,
     names.NETWORK_POLICY: facts.policy,
     names.CLUSTERWIDE_NETWORK_POLICY: facts.policy,
+    names.K8S_NETWORK_POLICY: facts.policy,
+    names.CIDR_GROUP: facts.cidr_group,
+    names.NODE_POLICY_STATUS: facts.node_policy_status,
     names.ENDPOINT: facts.endpoint,
     names.IDENTITY: facts.owned,
     names.CILIUM_NODE: facts.owned,
@@ -44,6 +47,8 @@ class Cluster:
         self.services: Table[facts.Service] = Table()
         self.endpoint_slices: Table[facts.EndpointSlice] = Table()
         self.endpoints: Table[facts.Endpoint] = Table()
+        self.cidr_groups: Table[facts.CIDRGroup] = Table()
+        self.reports: Table[dict[str, int]] = Table()
         self.identities: Table[facts.Owned] = Table()
         self.tables: dict[Kind, Table[Any]] = {  # kind -> its table
             names.POD: self.pods,
@@ -52,6 +57,8 @@ class Cluster:
             names.SERVICE: self.services,
             names.ENDPOINT_SLICE: self.endpoint_slices,
             names.ENDPOINT: self.endpoints,
+            names.CIDR_GROUP: self.cidr_groups,
+            names.NODE_POLICY_STATUS: self.reports,
             names.IDENTITY: self.identities,
         }
         for kind in READERS:
@@ -64,7 +71,7 @@ class Cluster:
         self._listeners[kind].append(listener)
 
     def policies(self, kind: Kind) -> Table[facts.Policy]:
-        """The table of CiliumNetworkPolicies, or of the clusterwide ones."""
+        """The table of one kind of policies."""
         return self.tables[kind]
 
     def owned(self, kind: Kind) -> Table[facts.Owned]:

@@ -4,10 +4,11 @@ One reader per kind, called by the handlers at the edge: raw JSON in, a small va
 when no decision would differ, so an event that changes nothing we care about wakes nobody.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from seta_crds import labels
+from seta_crds.labels import Port
 
 JSON = dict[str, Any]
 
@@ -17,12 +18,14 @@ class Pod:
     labels: dict[str, str]
     service_account: str
     on_network: bool  # has an address of its own: not hostNetwork, not finished
+    named_ports: tuple[Port, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
     uid: str
     addresses: tuple[str, ...]  # InternalIPs
+    labels: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class Service:
     cluster_ips: tuple[str, ...]  # without "None"
     ports: tuple[ServicePort, ...]
     foreign: bool  # another proxy is asked to serve it
+    labels: dict[str, str]
+    selector: dict[str, str] | None  # None or empty: its addresses are somebody else's business
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +81,18 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class CIDRGroup:
+    labels: dict[str, str]
+    cidrs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Owned:
     """An object that only the operator writes: what a write would set, and the error in its status."""
 
     content: JSON
     error: str = ""
+    conditions: list[JSON] = field(default_factory=list)
 
 
 def pod(body: JSON) -> Pod:
@@ -88,6 +100,7 @@ def pod(body: JSON) -> Pod:
     return Pod(
         labels=body["metadata"].get("labels") or {},
         service_account=spec.get("serviceAccountName") or "",
+        named_ports=labels.pod_ports(spec),
         on_network=not spec.get("hostNetwork", False) and phase not in ("Succeeded", "Failed"),
     )
 
@@ -102,6 +115,7 @@ def node(body: JSON) -> Node:
     return Node(
         uid=body["metadata"].get("uid", ""),
         addresses=tuple(item["address"] for item in addresses if item["type"] == "InternalIP"),
+        labels=body["metadata"].get("labels") or {},
     )
 
 
@@ -114,6 +128,8 @@ def service(body: JSON) -> Service:
         cluster_ips=tuple(address for address in addresses if address and address != "None"),
         ports=_ports(spec.get("ports")),
         foreign="service.kubernetes.io/service-proxy-name" in (body["metadata"].get("labels") or {}),
+        labels=body["metadata"].get("labels") or {},
+        selector=spec.get("selector"),
     )
 
 
@@ -168,9 +184,20 @@ def policy(body: JSON) -> Policy:
     )
 
 
+def cidr_group(body: JSON) -> CIDRGroup:
+    cidrs = (body.get("spec") or {}).get("externalCIDRs") or ()
+    return CIDRGroup(labels=body["metadata"].get("labels") or {}, cidrs=tuple(cidrs))
+
+
+def node_policy_status(body: JSON) -> dict[str, int]:
+    """CompiledPolicy -> generation of its source that the node enforces."""
+    return (body.get("status") or {}).get("enforced") or {}
+
+
 def owned(body: JSON) -> Owned:
     content = {key: value for key, value in body.items() if key not in ("apiVersion", "kind", "metadata", "status")}
     meta = body["metadata"]
     content["metadata"] = {key: meta[key] for key in ("labels", "annotations", "ownerReferences") if meta.get(key)}
-    ipam = (body.get("status") or {}).get("ipam") or {}
-    return Owned(content, (ipam.get("operator-status") or {}).get("error", ""))
+    status = body.get("status") or {}
+    error = ((status.get("ipam") or {}).get("operator-status") or {}).get("error", "")
+    return Owned(content, error, status.get("conditions") or [])
