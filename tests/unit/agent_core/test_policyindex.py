@@ -141,17 +141,17 @@ def test_a_set_with_the_api_server_has_the_node_on_which_that_is(world):
     world.set("ss-api", 7)
     world.set("ss-other", 8)
     world.policy("p", "ss-a", "ss-api")
-    assert world.index.own_node_changed(frozenset({7})) == {"ss-api"}
-    assert world.index.own_node_changed(frozenset({7})) == set()
+    assert world.index.own_node_changed(is_api_server=True) == {"ss-api"}
+    assert world.index.own_node_changed(is_api_server=True) == set()
     assert world.index.set_changed("ss-api") == {300}
     assert world.index.sets["ss-api"] == {1, 7}
-    assert world.index.own_node_changed(frozenset()) == {"ss-api"}
+    assert world.index.own_node_changed(is_api_server=False) == {"ss-api"}
     world.index.set_changed("ss-api")
     assert world.index.sets["ss-api"] == {7}
 
 
 def test_other_nodes_are_never_this_one(world):
-    world.index.own_node_changed(frozenset({7, 33554433}))
+    world.index.own_node_changed(is_api_server=True)
     world.tables.selector_sets.set("ss-r", SelectorSet("ss-r", "entity:remote-node", frozenset({6, 7, 33554433})))
     world.index.set_changed("ss-r")
     assert world.index.sets["ss-r"] == {6, 7, 33554433}

@@ -10,8 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from seta_agent import process
-from seta_agent.api import dumps, mapstrings, views
+from seta_agent.api import dumps, mapstrings, questions, views
+from seta_agent.api.explain import Explainer
 from seta_agent.api.kernel import KernelReader
+from seta_agent.api.parties import PartyError
+from seta_agent.api.questions import QuestionError
 from seta_agent.bpf.errors import BpfError, Reason
 from seta_agent.cni import ipam
 from seta_agent.cni.endpoints import EndpointStore, v4_cidrs
@@ -134,6 +137,17 @@ class Backend:
 
     def policy(self) -> list[Json]:
         return views.policies(self._tables)
+
+    def explain(self, source: str, destination: str, port: str) -> Json:
+        """May `source` reach `destination`, and why. Raises BadRequestError, UnavailableError."""
+        engine = self._programmer.policy_engine
+        if not engine.listed:
+            raise UnavailableError("the policies have not been listed yet; try again in a moment")
+        explainer = Explainer(self._tables, engine, host_policies=self._settings.enable_host_firewall)
+        try:
+            return explainer.explain(source, destination, questions.parse(port))
+        except (PartyError, QuestionError) as error:
+            raise BadRequestError(str(error)) from error
 
     def config(self) -> list[Json]:
         return [

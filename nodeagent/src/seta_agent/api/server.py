@@ -76,12 +76,17 @@ class ApiServer:
         for path, by_name in named.items():
             application.router.add_get(path, _named(by_name))
         application.router.add_patch("/v1/endpoints/{name}/config", self._configure)
+        application.router.add_get("/v1/policy/explain", self._explain)
         application.router.add_get("/v1/maps", self._maps)
         application.router.add_get("/v1/monitor", self._monitor)
         return application
 
     async def _configure(self, request: web.Request) -> web.StreamResponse:
         return _json(self._backend.configure_endpoint(request.match_info["name"], request.query))
+
+    async def _explain(self, request: web.Request) -> web.StreamResponse:
+        asked = (request.query.get(name, "") for name in ("from", "to", "port"))
+        return _json(self._backend.explain(*asked))
 
     async def _maps(self, request: web.Request) -> web.StreamResponse:
         return _json(await self._backend.maps(content="content" in request.query))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from seta_agent.desired import policy, ports
 from seta_agent.programmer import policyindex
-from seta_agent.tables import Endpoint, ReservedIdentity, Tables
+from seta_agent.tables import Endpoint, Tables
 
 INGRESS, EGRESS = False, True
 
@@ -45,13 +45,28 @@ class PolicyEngine:
         tables.nodes.subscribe(lambda _name: wake())
 
     @property
+    def mode(self) -> policy.Mode:
+        return self._mode
+
+    @property
+    def host_mode(self) -> policy.Mode:
+        """Of the node's own traffic: what no policy selects is never closed, also where pods are."""
+        return "never" if self._mode == "never" else "default"
+
+    @property
+    def named_ports(self) -> policy.Destinations:
+        """Identity -> named ports of its pods."""
+        return self._named
+
+    @property
     def listed(self) -> bool:
         return self._tables.policies.synced and self._tables.selector_sets.synced
 
     def concerned(self) -> set[int]:
         """Take over what changed since the last call: the identities whose policy may be another now."""
         found: set[int] = set()
-        self._sets |= self.index.own_node_changed(self._aliases())
+        own = self._tables.nodes.get(self._node_name)
+        self._sets |= self.index.own_node_changed(is_api_server=own is not None and own.kube_apiserver)
         self._host_changed |= bool(self._sets or self._policies)
         sets, self._sets = self._sets, set()
         for name in sets:
@@ -75,9 +90,8 @@ class PolicyEngine:
 
     def host(self) -> EndpointPolicy:
         """The policy of the node's own traffic: enforced only where one selects it, also where pods' always is."""
-        mode: policy.Mode = "never" if self._mode == "never" else "default"
         found = policy.select_node(self.index.selecting_node(self._node_name), self._node_name)
-        return self._flatten(*found, mode, {})
+        return self._flatten(*found, self.host_mode, {})
 
     def take_host_changed(self) -> bool:
         """Whether `host()` may say something else than when this was last asked."""
@@ -95,12 +109,6 @@ class PolicyEngine:
         return EndpointPolicy(
             policy.ingress(ingress, mode, sets, own_ports), policy.egress(egress, mode, sets, self._named)
         )
-
-    def _aliases(self) -> frozenset[int]:
-        """What other nodes call this one's address."""
-        own = self._tables.nodes.get(self._node_name)
-        found = {own.identity} if own and own.identity else set()
-        return frozenset(found | ({ReservedIdentity.KUBE_APISERVER} if own and own.kube_apiserver else set()))
 
     def _take_names(self) -> bool:
         """Whether what ports are called changed."""

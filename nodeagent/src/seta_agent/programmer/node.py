@@ -18,6 +18,7 @@ from seta_agent.bpf.errors import BpfError
 from seta_agent.bpf.maps import Array
 from seta_agent.desired import routes
 from seta_agent.programmer import gc
+from seta_agent.programmer.endpointpolicy import PolicyEngine
 from seta_agent.programmer.endpoints import EndpointStage
 from seta_agent.programmer.errors import ProgrammingError
 from seta_agent.programmer.hostdevices import HostDevices
@@ -134,6 +135,11 @@ class NodeProgrammer:
     def on_enforced(self, listener: Callable[[], None]) -> None:
         """Be told when `enforced()` changes."""
         self._endpoints.on_enforced(listener)
+
+    @property
+    def policy_engine(self) -> PolicyEngine:
+        """The policies in force, for reading."""
+        return self._endpoints.engine
 
     def policies_of(self, cookie: int) -> tuple[str, ...]:
         """The policies behind the cookie of an event or of a policy map's entry."""

@@ -11,6 +11,7 @@ from seta_agent.desired import policy, ports
 from seta_agent.tables import Policy, PolicyRule, ReservedIdentity, SelectorSet, Tables
 from seta_crds import labels
 
+API_SERVER, REMOTE_NODE = ReservedIdentity.KUBE_APISERVER, ReservedIdentity.REMOTE_NODE
 Identities = set[int]
 NAMED_PORTS = f"k8s:{labels.NAMED_PORTS}="
 
@@ -19,7 +20,7 @@ class PolicyIndex:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
         self.sets: dict[str, frozenset[int]] = {}  # selector set -> identities
-        self._aliases: frozenset[int] = frozenset()  # what other nodes call this one; here it is the host
+        self._is_api_server = False  # whether the API server listens on this node's own address
         self._policies: dict[str, Policy] = {}  # compiled policy name -> the version in force
         self._waiting: set[str] = set()  # names of policies of which a subject is unknown
         self._users: dict[str, set[str]] = {}  # selector set -> names of policies in force that refer to it
@@ -74,15 +75,15 @@ class PolicyIndex:
             concerned |= self.policy_changed(waiting)
         return concerned
 
-    def own_node_changed(self, aliases: frozenset[int]) -> set[str]:
-        """Take over what other nodes call this one (7, or a node's own identity): the sets that have other members now.
+    def own_node_changed(self, *, is_api_server: bool) -> set[str]:
+        """Take over whether this node is the API server's: the sets that have other members now.
 
         They are to be taken over again by `set_changed`.
         """
-        if aliases == self._aliases:
+        if is_api_server == self._is_api_server:
             return set()
-        concerned, self._aliases = aliases | self._aliases, aliases
-        return {row.name for row in self._tables.selector_sets if row.identities & concerned}
+        self._is_api_server = is_api_server
+        return {row.name for row in self._tables.selector_sets if API_SERVER in row.identities}
 
     def selecting_node(self, name: str) -> list[Policy]:
         """The policies in force with a rule for a node's own traffic, by name."""
@@ -98,10 +99,13 @@ class PolicyIndex:
         return set().union(*(self._subjects(name) for name in self._by_port_name))
 
     def _members(self, row: SelectorSet) -> frozenset[int]:
-        """The identities of a set as this node sees them: its own address is the host, whatever others call it."""
-        if not row.identities & self._aliases or _is_of_others(row):
-            return row.identities
-        return row.identities | {ReservedIdentity.HOST}
+        """The identities of a set as this node sees them: its own address is the host, API server or not.
+
+        Sets that have remote nodes as such are of others.
+        """
+        if self._is_api_server and API_SERVER in row.identities and REMOTE_NODE not in row.identities:
+            return row.identities | {ReservedIdentity.HOST}
+        return row.identities
 
     def _lacks_subject(self, rule: PolicyRule) -> bool:
         return rule.nodes is None and rule.subject not in self.sets
@@ -158,11 +162,6 @@ def own_ports(named: Iterable[tuple[str, int, str]]) -> ports.Named:
     for name, number, protocol in named:
         found.setdefault((name, protocol), (number,))
     return found
-
-
-def _is_of_others(row: SelectorSet) -> bool:
-    """Whether a set speaks of remote nodes as such. One of addresses has them only where it has all nodes."""
-    return ReservedIdentity.REMOTE_NODE in row.identities and not row.selector.startswith("cidr")
 
 
 def _sets_of(row: Policy) -> set[str]:
