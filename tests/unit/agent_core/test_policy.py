@@ -163,6 +163,15 @@ def test_named_ports_to_anybody_are_those_of_whoever_has_them():
     assert set(found.entries) == {(301, (6, 80, 64))}
 
 
+def test_numbers_beside_a_name_are_for_everybody():
+    rules = rule(allow(None, (PortMatch("TCP", 443), PortMatch("TCP", name="http"))))
+    found = policy.egress(rules, "default", SETS, {301: {("http", "TCP"): (80,)}})
+    assert lookup(found.entries, 2, 6, 443)
+    assert lookup(found.entries, 301, 6, 443)
+    assert lookup(found.entries, 301, 6, 80)
+    assert not lookup(found.entries, 2, 6, 80)
+
+
 def yielding(peers=None, ports_=None):
     return dataclasses.replace(deny(peers, ports_), yields=True)
 

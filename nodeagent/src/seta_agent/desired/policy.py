@@ -100,8 +100,8 @@ def egress(rules: Rules, mode: Mode, sets: Sets, destinations: Destinations) -> 
     flat: Flat = {}
     for source, entry in _entries(rules):
         peers = _peers(entry, sets)
-        if entry.peers is None and names_ports(entry):
-            peers = destinations.keys()
+        if entry.peers is None and names_ports(entry):  # numbers are for anybody, names for those who have them
+            peers = (ANY_IDENTITY, *destinations)
         _expand(flat, source, entry, [(peer, destinations.get(peer, {})) for peer in peers])
     return _finish(flat, rules, mode)
 
