@@ -56,6 +56,10 @@ def seen(client: Client) -> dict[str, dict[str, JSON]]:
                 for entry in rule.get(direction, {}).get("entries", ()):
                     if "peers" in entry:
                         entry["peers"] = sorted(selector.get(name, name) for name in entry["peers"])
+    for one in found["CiliumNode"]:
+        annotations = one["metadata"].get("annotations", {})
+        if number := annotations.get(names.NODE_IDENTITY_ANNOTATION):
+            annotations[names.NODE_IDENTITY_ANNOTATION] = people.get(int(number), f"unknown {number}")
     for one in found["ServiceTable"]:
         numbers = [front.pop("id") for port in one["spec"]["ports"] for front in port["frontends"]]
         assert len(numbers) == len(set(numbers)), "one number, one frontend"

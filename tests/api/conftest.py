@@ -46,7 +46,11 @@ def _operators(plane: ControlPlane) -> Iterator[dict[str, Operator]]:
 def operator(plane: ControlPlane, api: Client, _operators: dict[str, Operator]) -> Iterator[Operator]:
     """The cases' operator: unused identities go soon, and the pool has two pod CIDRs."""
     if "cases" not in _operators:
-        config = {"identity_gc_interval": "100ms", "cluster_pool_ipv4_cidr": "10.0.0.0/23"}
+        config = {
+            "identity_gc_interval": "100ms",
+            "cluster_pool_ipv4_cidr": "10.0.0.0/23",
+            "enable_host_firewall": "true",
+        }
         _operators["cases"] = Operator(plane, "cases", **config)
         _operators["cases"].start()
     yield _operators["cases"]

@@ -25,6 +25,7 @@ from tests.api.client import Client
 ROOT = pathlib.Path(__file__).parents[2]
 PREFIX = "op-api-"
 ADMIN, OPERATOR = "admin-token", "operator-token"
+ADVERTISED = "203.0.113.250"  # where it says it is: an address outside the cluster, the same on every machine
 OPERATOR_USER = "system:serviceaccount:kube-system:seta-operator"
 TOKENS = f"""{ADMIN},admin,1,"system:masters"
 {OPERATOR},{OPERATOR_USER},2,"system:serviceaccounts,system:authenticated"
@@ -115,6 +116,7 @@ class ControlPlane:
                 f"--etcd-servers={etcd}",
                 f"--secure-port={self.port}",
                 "--bind-address=127.0.0.1",
+                f"--advertise-address={ADVERTISED}",
                 f"--cert-dir={self.authority.parent}",
                 f"--token-auth-file={self.directory / 'tokens'}",
                 f"--service-account-key-file={key}",

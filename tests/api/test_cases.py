@@ -89,9 +89,9 @@ def _without_noise(one: Any) -> Any:
         return [_without_noise(value) for value in one]
     if not isinstance(one, dict):
         return one
-    if "conditions" in one.get("status", {}):
+    if "conditions" in one.get("status", {}) and one["kind"] != "CompiledPolicy":
         one = {key: one[key] for key in ("kind", "metadata", "status")}
     if "metadata" in one:
-        meta = {key: value for key, value in one["metadata"].items() if key in ("name", "namespace")}
+        meta = {key: value for key, value in one["metadata"].items() if key in ("name", "namespace", "annotations")}
         one = {**one, "metadata": meta}
     return {key: _without_noise(value) for key, value in one.items() if key not in NOISE and value != {}}
