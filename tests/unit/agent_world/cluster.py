@@ -1,7 +1,7 @@
 """A small cluster in an agent's tables, and policies that come into it through the operator's own compiler.
 
-Two nodes; in `shop` two webs (one has a label more), a db and a pod without labels, in `ops` a prometheus. Used by tests of
-`seta policy explain`: a rule that it suggests goes the way that `kubectl apply` would send it.
+Two nodes; in `shop` two webs (one has a label more), a db and a pod without labels, in `ops` a prometheus. Tests of
+`seta policy explain` use it: a rule that it suggests goes the way that `kubectl apply` would send it.
 """
 
 import ipaddress

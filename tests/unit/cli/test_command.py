@@ -38,6 +38,7 @@ class Agent:
 
     def __init__(self, directory, head: str, body: str) -> None:
         self.asked: list[str] = []
+        self.methods: list[str] = []
         self._answer = f"HTTP/1.0 {head}\r\nContent-Type: application/json\r\n\r\n{body}".encode()
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(str(directory / "seta.sock"))
@@ -55,7 +56,9 @@ class Agent:
             except OSError:
                 return
             with connection:
-                self.asked.append(connection.recv(4096).split()[1].decode())
+                method, path, *_ = connection.recv(4096).decode().split()
+                self.methods.append(method)
+                self.asked.append(path)
                 connection.sendall(self._answer)
 
 
@@ -121,9 +124,47 @@ def test_away_from_nodes_and_without_kubectl_it_says_so(tmp_path):
     assert shown.stderr == "seta: this is no node with an agent, and there is no kubectl to reach one\n"
 
 
-@pytest.mark.parametrize("words", [[], ["endpoint"], ["endpoint", "explode"], ["endpoint", "get", "x"], ["-o", "xml"]])
+EXPLAIN = ("policy", "explain", "--from", "shop/web", "--to", "10.0.2.5", "--port")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["endpoint"],
+        ["endpoint", "explode"],
+        ["endpoint", "get", "x"],
+        ["-o", "xml"],
+        ["bpf", "policy", "get"],
+        ["bpf", "policy", "get", "7", "--all"],
+        ["policy", "explain", "--from", "a/b", "--to", "c/d"],
+        [*EXPLAIN, "80"],
+        [*EXPLAIN, "80/FTP"],
+    ],
+)
 def test_what_is_no_command_is_a_usage_error(tmp_path, words):
     assert seta(tmp_path, *words).returncode == 2
+
+
+@pytest.mark.parametrize(("verdict", "code"), [("allowed", 0), ("denied", 1)])
+def test_the_exit_code_of_explain_is_the_verdict(tmp_path, agent, verdict, code):
+    local = agent({"verdict": verdict})
+    shown = seta(tmp_path, *EXPLAIN, "80/TCP", "-o", "json")
+    assert (shown.returncode, json.loads(shown.stdout)) == (code, {"verdict": verdict})
+    assert local.asked == ["/v1/policy/explain?from=shop%2Fweb&to=10.0.2.5&port=80%2FTCP"]
+
+
+def test_an_explanation_of_nobody_is_a_usage_error(tmp_path, agent):
+    agent({"error": "there is no pod shop/web"}, "400 Bad Request")
+    shown = seta(tmp_path, *EXPLAIN, "80/TCP")
+    assert (shown.returncode, shown.stderr) == (2, "seta: there is no pod shop/web\n")
+
+
+def test_an_option_is_changed_on_the_node_itself(tmp_path, agent):
+    local = agent({"PolicyAuditMode": "Enabled"})
+    assert seta(tmp_path, "endpoint", "config", "7", "PolicyAuditMode=Enabled").stdout == "PolicyAuditMode   Enabled\n"
+    assert local.asked == ["/v1/endpoints/7/config?PolicyAuditMode=Enabled"]
+    assert local.methods == ["PATCH"]
 
 
 def test_monitor_prints_lines_as_they_come_and_counts_losses(tmp_path, agent):
@@ -151,6 +192,8 @@ EOF
   *pod-a*"identity list -o json") echo '[{"id": 300, "labels": ["k8s:a"]}, {"id": 2, "labels": ["reserved:world"]}]' ;;
   *pod-b*"identity list -o json") echo '[{"id": 2, "labels": ["reserved:world"]}]' ;;
   *pod-a*"map list -o json") echo '[]' ;;
+  *pod-b*"policy explain"*"10.0.2.5"*"-o json") echo '{"verdict": "denied"}'; exit 1 ;;
+  *"policy explain"*"10.0.2.6"*) echo "seta: there is no pod" >&2; exit 2 ;;
   *) echo "seta: the agent does not answer" >&2; echo "command terminated with exit code 1" >&2; exit 1 ;;
 esac
 """
@@ -212,6 +255,21 @@ def test_a_node_that_does_not_answer_does_not_hide_the_others(outside):
     assert shown.returncode == 1
     assert shown.stderr == "seta: k8s-w2: the agent does not answer\n"
     assert shown.stdout.startswith("NODE   Name")
+
+
+def test_from_outside_any_agent_explains(outside):
+    shown = outside(*EXPLAIN, "80/TCP", "-o", "json")
+    assert (shown.returncode, json.loads(shown.stdout), shown.stderr) == (1, {"verdict": "denied"}, "")
+
+
+def test_from_outside_an_explanation_of_nobody_is_a_usage_error(outside):
+    shown = outside("policy", "explain", "--from", "a/b", "--to", "10.0.2.6", "--port", "80/TCP")
+    assert (shown.returncode, shown.stderr) == (2, "seta: there is no pod\n")
+
+
+def test_an_endpoints_options_want_a_node(outside):
+    shown = outside("endpoint", "config", "7")
+    assert (shown.returncode, shown.stderr) == (1, "seta: that is one node's own: name the node with --node\n")
 
 
 def test_monitor_from_outside_says_which_node(outside):

@@ -106,6 +106,35 @@ MAPS = [{"name": "cilium_lxc", "entries": 2, "errors": 0, "cache": True}]
 CONTENT = [{"key": "17", "value": "10.96.0.10:80", "state": "sync", "error": ""}]
 CONFIG = [{"name": "routing-mode", "value": "native", "set": True}, {"name": "debug", "value": False, "set": False}]
 
+SELECTORS = [
+    {"set": "ss-a", "selector": "cidr:10.0.0.0/8", "policies": [], "identities": []},
+    {
+        "set": "ss-b",
+        "selector": "k8s:app=web",
+        "policies": ["NetworkPolicy a/x", "NetworkPolicy b/y"],
+        "identities": [300, 301],
+    },
+]
+OPEN = {"of": "shop/web", "verdict": "allowed", "reason": "allowed: no policy selects it"}
+RULES = [
+    {"kind": "CiliumNetworkPolicy", "spec": {"egress": []}},
+    {"kind": "CiliumNetworkPolicy", "spec": {"ingress": []}},
+]
+EXPLAINED = {
+    "verdict": "denied",
+    "port": "80/TCP",
+    "from": {"name": "shop/web", "identity": 300},
+    "to": {"name": "shop/db", "identity": 301},
+    "egress": OPEN,
+    "ingress": {"of": "shop/db", "reason": "denied by default: no rule allows it, and p denies what none allows"},
+    "allow": RULES,
+    "advice": "",
+}
+FORBIDDEN = EXPLAINED | {
+    "allow": [],
+    "advice": "no rule can allow it, as deny beats allow: change p (spec.ingressDeny[0])",
+}
+
 ANSWERS = {  # command -> what the API answers
     "endpoint list": ENDPOINTS,
     "identity list": [{"id": 2, "labels": ["reserved:world"]}, {"id": 4711, "labels": XWING}],
@@ -119,7 +148,15 @@ ANSWERS = {  # command -> what the API answers
     "bpf policy get 7": POLICY,
     "bpf policy get 7 -n": POLICY,
     "bpf policy get 8": [],
-    "bpf policy list -n": [{"endpoint": 7, "entries": POLICY[:1]}, {"endpoint": 8, "entries": []}],
+    "bpf policy get --all -n": [
+        {"endpoint": 7, "path": "/sys/fs/bpf/tc/globals/cilium_policy_v2_00007", "entries": POLICY[:1]},
+        {"endpoint": 8, "path": "/sys/fs/bpf/tc/globals/cilium_policy_v2_00008", "entries": []},
+    ],
+    "policy selectors": SELECTORS,
+    "policy explain --from shop/web --to shop/db --port 80/TCP": EXPLAINED,
+    "policy explain --from shop/web --to shop/db --port 80/TCP --rule": EXPLAINED,
+    "policy explain --from shop/web --to shop/db --port TCP/80": FORBIDDEN,
+    "endpoint config 7": {"PolicyAuditMode": "Enabled"},
     "bpf ipcache list": IPCACHE,
     "bpf endpoint list": LOCAL,
     "bpf ct list": CT,

@@ -138,6 +138,9 @@ class Backend:
     def policy(self) -> list[Json]:
         return views.policies(self._tables)
 
+    def selectors(self) -> list[Json]:
+        return views.selectors(self._tables)
+
     def explain(self, source: str, destination: str, port: str) -> Json:
         """May `source` reach `destination`, and why. Raises BadRequestError, UnavailableError."""
         engine = self._programmer.policy_engine
@@ -172,7 +175,15 @@ class Backend:
     async def bpf_policies(self) -> list[Json]:
         """Every endpoint's policy map."""
         numbers = sorted(self._tables.endpoints.keys())
-        return [{"endpoint": number, "entries": await self.bpf_policy(str(number))} for number in numbers]
+        directory = self._settings.maps_dir
+        return [
+            {
+                "endpoint": number,
+                "path": str(directory / f"{POLICY_MAP}{number:05d}"),
+                "entries": await self.bpf_policy(str(number)),
+            }
+            for number in numbers
+        ]
 
     async def bpf_ipcache(self) -> list[Json]:
         return await self._read(lambda: dumps.ipcache(*self._kernel.dump("cilium_ipcache_v2")))

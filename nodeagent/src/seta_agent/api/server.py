@@ -57,6 +57,7 @@ class ApiServer:
             "/v1/ips": back.ips,
             "/v1/services": back.services,
             "/v1/policy": back.policy,
+            "/v1/policy/selectors": back.selectors,
             "/v1/config": back.config,
             "/v1/bpf/lb": back.bpf_lb,
             "/v1/bpf/policy": back.bpf_policies,

@@ -142,6 +142,31 @@ def policies(tables: Tables) -> list[Json]:
     return [policy(row, tables) for row in sorted(tables.policies, key=lambda row: row.name)]
 
 
+def selectors(tables: Tables) -> list[Json]:
+    """Every selector set with the policies that refer to it, by its text."""
+    users: dict[str, list[str]] = {}  # set -> sources of policies
+    for row in sorted(tables.policies, key=lambda row: row.source):
+        for name in _sets(row):
+            users.setdefault(name, []).append(row.source)
+    found = [
+        {
+            "set": row.name,
+            "selector": row.selector,
+            "policies": users.get(row.name, []),
+            "identities": sorted(row.identities),
+        }
+        for row in tables.selector_sets
+    ]
+    return sorted(found, key=lambda item: (str(item["selector"]), str(item["set"])))
+
+
+def _sets(row: Policy) -> set[str]:
+    """The selector sets that a policy refers to."""
+    directions = [one for rule in row.rules for one in (rule.ingress, rule.egress) if one]
+    peers = {name for direction in directions for entry in direction.entries for name in entry.peers or ()}
+    return peers | {rule.subject for rule in row.rules if rule.subject}
+
+
 def policy(row: Policy, tables: Tables) -> Json:
     return {
         "name": row.name,
@@ -149,7 +174,7 @@ def policy(row: Policy, tables: Tables) -> Json:
         "generation": row.generation,
         "rules": [
             {
-                "subject": _selector(rule.subject, tables),
+                **({"subject": _selector(rule.subject, tables)} if rule.nodes is None else {"nodes": list(rule.nodes)}),
                 **({"ingress": _direction(rule.ingress, tables)} if rule.ingress else {}),
                 **({"egress": _direction(rule.egress, tables)} if rule.egress else {}),
             }
@@ -165,6 +190,7 @@ def _direction(direction: PolicyDirection, tables: Tables) -> Json:
             {
                 "origin": entry.origin,
                 "action": "Deny" if entry.deny else "Allow",
+                **({"yields": True} if entry.yields else {}),
                 **({} if entry.peers is None else {"peers": [_selector(name, tables) for name in entry.peers]}),
                 **({} if entry.ports is None else {"ports": [_port(port) for port in entry.ports]}),
             }

@@ -78,7 +78,9 @@ def policy_get(items: list[Item], *, numeric: bool) -> list[Row] | str:
 def policy_list(items: list[Item], *, numeric: bool) -> str:
     """Every endpoint's policy, each under its number."""
     return "\n\n".join(
-        f"Endpoint ID: {item['endpoint']}\n{_as_text(policy_get(item['entries'], numeric=numeric))}" for item in items
+        f"Endpoint ID: {item['endpoint']}\nPath: {item['path']}\n\n"
+        + _as_text(policy_get(item["entries"], numeric=numeric))
+        for item in items
     )
 
 

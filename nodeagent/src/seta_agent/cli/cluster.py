@@ -4,6 +4,7 @@ Used where there is no local socket, or `--node` is given. Each pod prints JSON;
 """
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import signal
@@ -41,20 +42,32 @@ def agents(node: str = "") -> list[Agent]:
 
 def ask(chosen: Sequence[Agent], words: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
     """Node → what `seta <words> -o json` printed there, and node → what went wrong where it did."""
-
-    def one(agent: Agent) -> Any:
-        return json.loads(_kubectl(*_exec(agent), "seta", *words, "-o", "json"))
-
     answers: dict[str, Any] = {}  # node -> JSON
     faults: dict[str, str] = {}  # node -> sentence
     with concurrent.futures.ThreadPoolExecutor(max_workers=16) as pool:
-        waiting = {agent.node: pool.submit(one, agent) for agent in chosen}
+        waiting = {agent.node: pool.submit(_ask, agent, words) for agent in chosen}
     for node, future in waiting.items():
         try:
             answers[node] = future.result()
         except (CliError, ValueError) as error:
             faults[node] = str(error)
     return answers, faults
+
+
+def ask_any(chosen: Sequence[Agent], words: Sequence[str]) -> Any:
+    """What one of them answers. Raises CliError: what the last said that was asked."""
+    for agent in chosen[:-1]:
+        with contextlib.suppress(CliError, ValueError):
+            return _ask(agent, words)
+    try:
+        return _ask(chosen[-1], words)
+    except ValueError as error:
+        raise CliError(f"{chosen[-1].node}: the answer cannot be read: {error}") from error
+
+
+def _ask(agent: Agent, words: Sequence[str]) -> Any:
+    """An answer counts whatever the exit code: that may be part of it. Raises CliError, ValueError."""
+    return json.loads(_kubectl(*_exec(agent), "seta", *words, "-o", "json", answer_counts=True))
 
 
 def follow(chosen: Sequence[Agent], words: Sequence[str], show: Callable[[str, str], None]) -> None:
@@ -105,12 +118,12 @@ def _exec(agent: Agent, *, interactive: bool = False) -> list[str]:
     return ["exec", *flags, "-n", NAMESPACE, agent.pod, "-c", CONTAINER, "--"]
 
 
-def _kubectl(*arguments: str) -> str:
+def _kubectl(*arguments: str, answer_counts: bool = False) -> str:
     try:
         done = subprocess.run(["kubectl", *arguments], capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
         raise CliError("this is no node with an agent, and there is no kubectl to reach one") from error
-    if done.returncode:
+    if done.returncode and not (answer_counts and done.stdout):
         said = [line for line in done.stderr.strip().splitlines() if not line.startswith("command terminated")]
         raise CliError(said[-1].removeprefix("seta: ") if said else f"kubectl exited with code {done.returncode}")
     return done.stdout

@@ -6,10 +6,12 @@
 import argparse
 import dataclasses
 import json
+import urllib.parse
 from collections.abc import Callable
 from typing import Any
 
-from seta_agent.cli import bpf, endpoints, status
+from seta_agent.cli import bpf, endpoints, explain, status
+from seta_agent.cli.errors import FAILED, USAGE
 from seta_agent.cli.table import Row
 
 Arguments = argparse.Namespace
@@ -30,6 +32,12 @@ class Command:
     merge_by: Callable[[Any], Any] | None = None
     header: int = 1  # rows of the table that are headings
     options: tuple[tuple[str, dict[str, Any]], ...] = ()  # of argparse
+    method: Callable[[Arguments], str] = lambda _: "GET"
+    code: Callable[[Any], int] = lambda _: 0  # exit code by the answer
+    fault: int = FAILED  # exit code where there is no answer
+    from_any: bool = False  # every agent would answer the same: from outside one is asked
+    needs_node: bool = False  # the words mean something else on each node
+    check: Callable[[Arguments], str] = lambda _: ""  # what is wrong with the words, beyond what argparse sees
 
 
 def flag(name: str, help_text: str, short: str = "") -> tuple[str, dict[str, Any]]:
@@ -40,6 +48,7 @@ def positional(name: str, help_text: str, **more: Any) -> tuple[str, dict[str, A
     return name, {"help": help_text, **more}
 
 
+ENDS = "namespace/pod, an IP address, or reserved:NAME"
 NUMERIC = flag("--numeric", "identities as numbers", "-n")
 
 
@@ -61,6 +70,20 @@ def _lb(data: Any, args: Arguments) -> Shown:
 
 def _map_list(data: Any, args: Arguments) -> Shown:
     return bpf.map_list_verbose(data) if args.verbose else bpf.map_list(data)
+
+
+def _policy_maps(args: Arguments) -> str:
+    return "/v1/bpf/policy" if args.all else f"/v1/bpf/policy/{args.endpoint}"
+
+
+def _policy_get(data: Any, args: Arguments) -> Shown:
+    shown = bpf.policy_list if args.all else bpf.policy_get
+    return shown(data, numeric=args.numeric)
+
+
+def _options(args: Arguments) -> str:
+    query = "&".join(urllib.parse.quote(option, safe="=") for option in args.option)
+    return f"/v1/endpoints/{args.id}/config" + (f"?{query}" if query else "")
 
 
 def _ip_list(data: Any, args: Arguments) -> Shown:
@@ -88,6 +111,19 @@ COMMANDS = (
         lambda args: f"/v1/endpoints/{args.id}",
         lambda data, _: as_json([data]),
         options=(positional("id", "endpoint id", type=int),),
+    ),
+    Command(
+        "endpoint config",
+        "one endpoint's options, or change them",
+        _options,
+        lambda data, _: [[name, value] for name, value in data.items()],
+        header=0,
+        options=(
+            positional("id", "endpoint id", type=int),
+            positional("option", "PolicyAuditMode=Enabled or =Disabled; none: show", nargs="*"),
+        ),
+        method=lambda args: "PATCH" if args.option else "GET",
+        needs_node=True,
     ),
     Command(
         "identity list",
@@ -127,6 +163,28 @@ COMMANDS = (
         merge_by=lambda item: item["name"],
     ),
     Command(
+        "policy selectors",
+        "whom policies speak of, with the identities that match now",
+        _at("/v1/policy/selectors"),
+        lambda data, _: explain.selectors(data),
+        merge_by=lambda item: (item["selector"], item["set"]),
+    ),
+    Command(
+        "policy explain",
+        "may one end reach the other, by which rules, and what would allow it",
+        explain.path,
+        explain.show,
+        options=(
+            ("--from", {"dest": "source", "required": True, "metavar": "END", "help": ENDS}),
+            ("--to", {"required": True, "metavar": "END", "help": ENDS}),
+            ("--port", {"required": True, "type": explain.port, "help": "80/TCP, http/TCP or 8/ICMP"}),
+            flag("--rule", "print only the rule that would allow it"),
+        ),
+        code=explain.code,
+        fault=USAGE,
+        from_any=True,
+    ),
+    Command(
         "bpf lb list",
         "services in the kernel",
         _at("/v1/bpf/lb"),
@@ -139,17 +197,15 @@ COMMANDS = (
     ),
     Command(
         "bpf policy get",
-        "an endpoint's policy in the kernel",
-        lambda args: f"/v1/bpf/policy/{args.endpoint}",
-        lambda data, args: bpf.policy_get(data, numeric=args.numeric),
-        options=(positional("endpoint", "endpoint id", type=int), NUMERIC),
-    ),
-    Command(
-        "bpf policy list",
-        "every endpoint's policy in the kernel",
-        _at("/v1/bpf/policy"),
-        lambda data, args: bpf.policy_list(data, numeric=args.numeric),
-        options=(NUMERIC,),
+        "an endpoint's policy in the kernel, with what it let through",
+        _policy_maps,
+        _policy_get,
+        options=(
+            positional("endpoint", "endpoint id", type=int, nargs="?"),
+            flag("--all", "every endpoint's"),
+            NUMERIC,
+        ),
+        check=lambda args: "" if args.all != (args.endpoint is not None) else "name an endpoint, or say --all",
     ),
     Command(
         "bpf ipcache list",

@@ -4,4 +4,6 @@ FAILED, USAGE = 1, 2
 
 
 class CliError(Exception):
-    """The sentence says what to do next."""
+    """The sentence says what to do next; `code` is what the command exits with."""
+
+    code = FAILED

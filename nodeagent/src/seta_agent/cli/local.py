@@ -24,9 +24,9 @@ def is_here() -> bool:
     return socket_path().exists()
 
 
-def get(path: str) -> Any:
+def ask(method: str, path: str) -> Any:
     """The answer's JSON. Raises CliError with the agent's own sentence."""
-    with _open(path, SECONDS) as answer:
+    with _open(method, path, SECONDS) as answer:
         status = _status(answer)
         try:
             data = json.loads(answer.read())
@@ -39,7 +39,7 @@ def get(path: str) -> Any:
 
 def stream(path: str) -> Iterator[Any]:
     """Lines of JSON as they come; ends when the agent does."""
-    with _open(path, None) as answer:
+    with _open("GET", path, None) as answer:
         status = _status(answer)
         for line in answer:
             item = json.loads(line)
@@ -48,14 +48,14 @@ def stream(path: str) -> Iterator[Any]:
             yield item
 
 
-def _open(path: str, seconds: float | None) -> BinaryIO:
+def _open(method: str, path: str, seconds: float | None) -> BinaryIO:
     where = socket_path()
     try:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(seconds)
         with connection:
             connection.connect(str(where))
-            connection.sendall(f"GET {path} HTTP/1.0\r\nHost: seta\r\n\r\n".encode())
+            connection.sendall(f"{method} {path} HTTP/1.0\r\nHost: seta\r\n\r\n".encode())
             return connection.makefile("rb")
     except PermissionError as error:
         raise CliError(f"no permission to open {where}; run seta as root") from error

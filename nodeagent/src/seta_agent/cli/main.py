@@ -23,7 +23,7 @@ def main() -> None:
         sys.exit(run(sys.argv[1:]))
     except CliError as error:
         print(f"seta: {error}", file=sys.stderr)
-        sys.exit(FAILED)
+        sys.exit(error.code)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
@@ -33,43 +33,57 @@ def main() -> None:
 
 def run(words: Sequence[str]) -> int:
     """Runs one command. Raises CliError."""
-    args = parser().parse_args(words)
+    known = parser()
+    args = known.parse_args(words)
     if args.command is None:
         from seta_agent.cli import monitor  # noqa: PLC0415 - its imports are for it alone
 
         monitor.run(args)
         return 0
-    return ask(args.command, args, words)
+    if wrong := args.command.check(args):
+        known.error(wrong)
+    try:
+        return ask(args.command, args, words)
+    except CliError as error:
+        error.code = args.command.fault
+        raise
 
 
 def ask(command: Command, args: argparse.Namespace, words: Sequence[str]) -> int:
+    """The command's exit code. Raises CliError."""
     if local.is_here() and not args.node:
-        show(command, args, local.get(command.path(args)))
-        return 0
+        return show(command, args, local.ask(command.method(args), command.path(args)))
+    if command.needs_node and not args.node:
+        raise CliError("that is one node's own: name the node with --node")
     from seta_agent.cli import cluster  # noqa: PLC0415 - not needed on a node, where most calls are made
 
-    answers, faults = cluster.ask(cluster.agents(args.node), merge.bare_words(words))
+    agents = cluster.agents(args.node)
+    if command.from_any:
+        return show(command, args, cluster.ask_any(agents, merge.bare_words(words)))
+    answers, faults = cluster.ask(agents, merge.bare_words(words))
     for node, sentence in faults.items():
         print(f"seta: {node}: {sentence}", file=sys.stderr)
     if len(answers) == 1 and not faults:
-        show(command, args, next(iter(answers.values())))
-    elif command.merge_by is not None and answers:
+        return show(command, args, next(iter(answers.values())))
+    if command.merge_by is not None and answers:
         show(command, args, merge.union(answers, command.merge_by))
     elif answers:
         show_by_node(command, args, answers)
     return FAILED if faults else 0
 
 
-def show(command: Command, args: argparse.Namespace, data: Any) -> None:
+def show(command: Command, args: argparse.Namespace, data: Any) -> int:
+    """Prints the answer; the exit code that it means."""
     if args.output:
         print(encode(data, args.output))
-        return
+        return command.code(data)
     shown = command.show(data, args)
     if args.no_headers and not isinstance(shown, str):
         shown = shown[command.header :]
     text = merge.text(shown)
     if text:
         print(text)
+    return command.code(data)
 
 
 def show_by_node(command: Command, args: argparse.Namespace, answers: dict[str, Any]) -> None:
