@@ -11,7 +11,7 @@ import pytest
 from seta_agent import settings
 from seta_agent.api.kernel import ENUMS
 from seta_agent.bpf.btf import Btf
-from seta_agent.monitor import decode, hub
+from seta_agent.monitor import decode, hub, why
 from seta_agent.monitor.hub import MonitorHub
 
 BTF = Btf(settings.Settings().objects / "from_container.bpf.o")
@@ -48,7 +48,48 @@ def record(**fields):
 
 
 def line(**fields) -> str:
-    return decode.decode(record(**fields), NAMES)["summary"]
+    return decode.decode(record(**fields), NAMES, why.nobody())["summary"]
+
+
+POLICIES = {5: ("CiliumNetworkPolicy default/no", "NetworkPolicy default/no"), 6: ("localhost",)}
+DEFAULTS = {(12, False): ("CiliumNetworkPolicy default/rule1",), (12, True): ()}
+WHY = why.Why(lambda cookie: POLICIES.get(cookie, ()), lambda number, egress: DEFAULTS.get((number, egress)))
+INGRESS, EGRESS = 1, 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence", "policies"),
+    [
+        (
+            {"type": DROP, "reason": 133, "direction": INGRESS},
+            " (denied by default: no rule allows it, and CiliumNetworkPolicy default/rule1 denies what none allows)",
+            ["CiliumNetworkPolicy default/rule1"],
+        ),
+        (
+            {"type": DROP, "reason": 133, "direction": EGRESS},
+            " (denied by default: no rule allows it, and policyEnforcementMode always denies what none allows)",
+            [],
+        ),
+        (
+            {"type": DROP, "reason": 181, "cookie": 5, "direction": INGRESS},
+            " (denied by CiliumNetworkPolicy default/no, NetworkPolicy default/no)",
+            list(POLICIES[5]),
+        ),
+        (
+            {"type": DROP, "reason": 133, "direction": EGRESS, "ct_state": 2},
+            " (its connection is no longer allowed)",
+            [],
+        ),
+        ({"type": DROP, "reason": 133, "direction": INGRESS, "endpoint_id": 99}, "", []),
+        ({"type": VERDICT, "verdict": 1, "cookie": 6}, "", []),
+        ({"type": VERDICT, "verdict": 1, "cookie": 5}, "", list(POLICIES[5])),
+        ({"type": DROP, "reason": 132}, "", []),
+    ],
+)
+def test_a_drop_names_the_policies_behind_it(fields, sentence, policies):
+    event = decode.decode(record(**fields), NAMES, WHY)
+    assert event["summary"] == decode.summary(event) + sentence
+    assert event["policies"] == policies
 
 
 def test_a_drop_names_reason_place_identities_and_packet():
@@ -146,7 +187,7 @@ def monitor(rings):
         rings[-1].records.append(record(type=DROP))  # from before anybody listened
         return rings[-1]
 
-    return MonitorHub(open_ring, lambda: next(losses), NAMES)
+    return MonitorHub(open_ring, lambda: next(losses), NAMES, why.nobody())
 
 
 async def test_a_listener_gets_what_happens_from_now_on_and_of_its_type(rings, monitor):

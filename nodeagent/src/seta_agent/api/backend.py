@@ -20,6 +20,7 @@ from seta_agent.cni import ipam
 from seta_agent.cni.endpoints import EndpointStore, v4_cidrs
 from seta_agent.monitor import decode
 from seta_agent.monitor.hub import MonitorHub
+from seta_agent.monitor.why import Why
 from seta_agent.programmer.errors import ProgrammingError
 from seta_agent.programmer.node import NodeProgrammer
 from seta_agent.readiness import Readiness
@@ -30,6 +31,7 @@ from seta_agent.watch.reflector import Reflector
 Json = dict[str, Any]
 Answer = TypeVar("Answer")
 POLICY_MAP = "cilium_policy_v2_"
+HOST_ENDPOINT = 65535  # the node itself
 SWITCH = {"Enabled": True, "Disabled": False}
 
 
@@ -199,9 +201,17 @@ class Backend:
         if self._hub is None:
             names = decode.enums(_told(self._kernel.event_enums))
             self._hub = MonitorHub(
-                lambda: _told(self._kernel.open_events), lambda: _told(self._kernel.lost_events), names
+                lambda: _told(self._kernel.open_events), lambda: _told(self._kernel.lost_events), names, self._why()
             )
         return self._hub
+
+    def _why(self) -> Why:
+        return Why(self._programmer.policies_of, self._default_deny)
+
+    def _default_deny(self, number: int, egress: bool) -> tuple[str, ...] | None:  # noqa: FBT001 - as the hub asks
+        """None for an endpoint that is gone by now."""
+        known = number == HOST_ENDPOINT or self._tables.endpoints.get(number) is not None
+        return self._programmer.default_deny(number, egress=egress) if known else None
 
     def _policy(self, keys: Any, values: Any) -> list[Json]:
         return dumps.policy(

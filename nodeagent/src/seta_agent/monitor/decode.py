@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from seta_agent.monitor.why import Why
+
 Array = np.ndarray[Any, np.dtype[Any]]
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp"}
 TCP_FLAGS = ((0x02, "SYN"), (0x10, "ACK"), (0x04, "RST"), (0x01, "FIN"), (0x08, "PSH"))  # in the order printed
@@ -75,7 +77,7 @@ def _file(name: str) -> str:
     return stem.lower()
 
 
-def decode(record: Any, names: Enums) -> dict[str, Any]:
+def decode(record: Any, names: Enums, why: Why) -> dict[str, Any]:
     """One record of `struct event` as plain JSON, its line for people under `summary`."""
     proto = PROTOCOLS.get(int(record["proto"]), str(int(record["proto"])))
     event: dict[str, Any] = {
@@ -102,7 +104,9 @@ def decode(record: Any, names: Enums) -> dict[str, Any]:
         "cookie": int(record["cookie"]),
         "file": f"{names.files.get(int(record['file']), 'unknown')}:{int(record['line'])}",
     }
-    return {**event, "summary": summary(event)}
+    event["policies"] = why.policies(event)
+    sentence = why.sentence(event)
+    return {**event, "summary": summary(event) + (f" ({sentence})" if sentence else "")}
 
 
 def _address(union: Any, family: int) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 import structlog
 
 from seta_agent.monitor import decode
+from seta_agent.monitor.why import Why
 
 log = structlog.get_logger()
 
@@ -64,7 +65,10 @@ class Listener:
 class MonitorHub:
     """Opens the ring for the first listener, closes it after the last."""
 
-    def __init__(self, open_ring: Callable[[], Ring], kernel_losses: Callable[[], int], names: decode.Enums) -> None:
+    def __init__(
+        self, open_ring: Callable[[], Ring], kernel_losses: Callable[[], int], names: decode.Enums, why: Why
+    ) -> None:
+        self._why = why
         self._open_ring = open_ring
         self._kernel_losses = kernel_losses  # events that found the ring full, since the node's start
         self._names = names
@@ -82,7 +86,7 @@ class MonitorHub:
         return {name: number for number, name in self._names.types.items()}
 
     def decode(self, record: Any) -> dict[str, Any]:
-        return decode.decode(record, self._names)
+        return decode.decode(record, self._names, self._why)
 
     @contextlib.contextmanager
     def listen(self, kind: int) -> Iterator[Listener]:
