@@ -10,6 +10,8 @@ import numpy as np
 from seta_agent.desired.encode import FAMILY, Dtype, Entries, entries, ip16, mac_number, put_bytes
 from seta_agent.tables import Endpoint, IPAddress, Node, ReservedIdentity
 
+HOST_ENDPOINT = 65535  # the node itself, where policies are for it
+
 
 class Flag(enum.IntFlag):
     """`enum endpoint_flag`. Zero is enforced in both directions: what is forgotten fails closed."""
@@ -32,11 +34,12 @@ def of_endpoint(endpoint: Endpoint, flags: Flag, key: Dtype, value: Dtype) -> En
     return entries(_keys(addresses, key), np.repeat(info, len(addresses)))
 
 
-def of_node(node: Node, key: Dtype, value: Dtype) -> Entries:
-    """The node's own addresses: packets to them go to the stack."""
+def of_node(node: Node, key: Dtype, value: Dtype, *, flags: Flag | None = None) -> Entries:
+    """The node's own addresses: packets to them go to the stack. `flags`: of the policy for the node, if one is."""
     addresses = sorted({*node.internal_ips, *node.router_ips}, key=lambda address: (address.version, int(address)))
     info = np.zeros(len(addresses), value)
-    info["flags"], info["sec_id"] = int(Flag.HOST), int(ReservedIdentity.HOST)
+    info["flags"], info["sec_id"] = int(Flag.HOST | (flags or 0)), int(ReservedIdentity.HOST)
+    info["lxc_id"] = 0 if flags is None else HOST_ENDPOINT
     return entries(_keys(addresses, key), info)
 
 

@@ -38,6 +38,8 @@ def node_config(settings: Settings, own: Node, native: Device | None, overlay: D
         "nat_port_max": range_last,
         "tunnel": int(settings.tunnel),
         "masquerade": int(settings.enable_ipv4_masquerade),
+        "host_firewall": int(settings.enable_host_firewall),
+        "tunnel_port": settings.tunnel_port,
         "trace_level": TRACE[settings.monitor_aggregation],
     }
 

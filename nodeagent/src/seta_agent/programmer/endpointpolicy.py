@@ -4,10 +4,11 @@ Endpoints of one identity with the same named ports share one result. Nothing is
 sets have been listed: half a listing would open what the whole one closes.
 """
 
+import collections
 import dataclasses
 from collections.abc import Callable
 
-from seta_agent.desired import policy, ports
+from seta_agent.desired import hostpolicy, policy, ports
 from seta_agent.programmer import policyindex
 from seta_agent.tables import Endpoint, Tables
 
@@ -42,7 +43,11 @@ class PolicyEngine:
         tables.policies.subscribe(self._policy_changed, wake)
         tables.selector_sets.subscribe(self._set_changed, wake)
         tables.identities.subscribe(self._identities.add)
-        tables.nodes.subscribe(lambda _name: wake())
+        tables.nodes.subscribe(self._surroundings_changed)
+        tables.admitted.subscribe(self._surroundings_changed)
+        tables.services.subscribe(
+            lambda key: self._surroundings_changed(key) if key == hostpolicy.API_SERVICE else None
+        )
 
     @property
     def mode(self) -> policy.Mode:
@@ -88,10 +93,12 @@ class PolicyEngine:
             self._results[key] = self._compute(identity, policyindex.own_ports(endpoint.named_ports))
         return self._results[key]
 
-    def host(self) -> EndpointPolicy:
+    def host(self, tunnel_port: int = 8472) -> EndpointPolicy:
         """The policy of the node's own traffic: enforced only where one selects it, also where pods' always is."""
         found = policy.select_node(self.index.selecting_node(self._node_name), self._node_name)
-        return self._flatten(*found, self.host_mode, {})
+        around = hostpolicy.around(self._tables, self._node_name)
+        rules = hostpolicy.with_safeguards(*found, around, tunnel_port)
+        return self._flatten(*rules, self.host_mode, {}, around.sets)
 
     def take_host_changed(self) -> bool:
         """Whether `host()` may say something else than when this was last asked."""
@@ -103,9 +110,14 @@ class PolicyEngine:
         return self._flatten(*rules, self._mode, own_ports)
 
     def _flatten(
-        self, ingress: policy.Rules, egress: policy.Rules, mode: policy.Mode, own_ports: ports.Named
+        self,
+        ingress: policy.Rules,
+        egress: policy.Rules,
+        mode: policy.Mode,
+        own_ports: ports.Named,
+        more_sets: policy.Sets | None = None,
     ) -> EndpointPolicy:
-        sets = self.index.sets
+        sets = collections.ChainMap(self.index.sets, dict(more_sets)) if more_sets else self.index.sets
         return EndpointPolicy(
             policy.ingress(ingress, mode, sets, own_ports), policy.egress(egress, mode, sets, self._named)
         )
@@ -123,6 +135,10 @@ class PolicyEngine:
                 if not named:
                     del self._named[number]
         return changed
+
+    def _surroundings_changed(self, _key: object) -> None:
+        self._host_changed = True
+        self._wake()
 
     def _policy_changed(self, name: str) -> None:
         self._policies.add(name)

@@ -13,14 +13,16 @@ import structlog
 
 from seta_agent.bpf.errors import BpfError
 from seta_agent.desired import endpoints, policymap, routes
-from seta_agent.desired.policy import Mode
+from seta_agent.desired.endpoints import HOST_ENDPOINT
 from seta_agent.programmer import gc
 from seta_agent.programmer.endpointpolicy import EndpointPolicy, PolicyEngine
 from seta_agent.programmer.errors import ProgrammingError
 from seta_agent.programmer.hostdevices import HostDevices
+from seta_agent.programmer.hostendpoint import HostStage, flags_of
 from seta_agent.programmer.kernelmaps import KernelMaps
 from seta_agent.programmer.nodesetup import NodeSetup
 from seta_agent.programmer.programs import ON_ENDPOINT, Programs
+from seta_agent.settings import Settings
 from seta_agent.tables import Endpoint, Node, Tables
 
 LXC = "cilium_lxc"
@@ -39,11 +41,12 @@ class Programmed:
 class EndpointStage:
     """Owns what is known of each endpoint in the kernel; dirty are the endpoint ids to look at again."""
 
-    def __init__(self, tables: Tables, mode: Mode, node_name: str, wake: Callable[[], None]) -> None:
+    def __init__(self, settings: Settings, tables: Tables, wake: Callable[[], None]) -> None:
         self._tables = tables
         self._wake = wake
-        self.engine = PolicyEngine(tables, mode, node_name, wake)
+        self.engine = PolicyEngine(tables, settings.enable_policy, settings.node_name, wake)
         self.cookies = policymap.Cookies()
+        self.host = HostStage(settings, self.engine, self.cookies)
         self.programmed: dict[int, Programmed] = {}  # endpoint id -> what is in the kernel
         self.errors: dict[int, str] = {}  # endpoint id -> why it is not programmed
         self.enforced: dict[str, int] | None = None  # policy name -> generation that the kernel enforces
@@ -58,6 +61,13 @@ class EndpointStage:
         """Whether the kernel holds an endpoint as its row says."""
         row, found = self._tables.endpoints.get(number), self.programmed.get(number)
         return row is not None and found is not None and found.row == row and number not in self.errors
+
+    def policy_of(self, number: int) -> EndpointPolicy | None:
+        """What the kernel enforces on an endpoint or, for HOST_ENDPOINT, on the node itself."""
+        if number == HOST_ENDPOINT:
+            return self.host.policy
+        found = self.programmed.get(number)
+        return found.policy if found else None
 
     def knows(self, number: int) -> bool:
         """Whether something of an endpoint may be left in the kernel."""
@@ -83,6 +93,7 @@ class EndpointStage:
         """Look at every endpoint again: its links, routes and maps."""
         self._dirty |= {row.id for row in self._tables.endpoints}
         self._connected.clear()
+        self.host.recheck()
 
     async def apply(self, setup: NodeSetup, own: Node, netlink: OnNetlink) -> None:
         """Bring the kernel up to date. Nothing but removals happens before policies have been listed."""
@@ -101,6 +112,7 @@ class EndpointStage:
         except BpfError:
             self._dirty |= dirty
             raise
+        self.host.apply(setup, own)
         self._sweep(setup)
         self._take_enforced()
 
@@ -228,21 +240,13 @@ class EndpointStage:
         if self._swept:
             return
         self._swept = True
-        for number in setup.policy_maps.known() - {row.id for row in self._tables.endpoints}:
+        wanted = {row.id for row in self._tables.endpoints} | ({HOST_ENDPOINT} if self.host.enabled else set())
+        for number in setup.policy_maps.known() - wanted:
             setup.policy_maps.remove(number)
         devices = {row.ifname for row in self._tables.endpoints}
         for name in setup.programs.links():
             if name.startswith("lxc") and name.split("_")[0] not in devices:
                 setup.programs.detach(name)
-
-
-def flags_of(found: EndpointPolicy, *, audit: bool) -> endpoints.Flag:
-    flags = endpoints.Flag.AUDIT if audit else endpoints.Flag(0)
-    if not found.ingress.enforced:
-        flags |= endpoints.Flag.INGRESS_OPEN
-    if not found.egress.enforced:
-        flags |= endpoints.Flag.EGRESS_OPEN
-    return flags
 
 
 def _connect(host: HostDevices, row: Endpoint, own: Node) -> None:

@@ -43,7 +43,11 @@ def _forget(opened: Map, addresses: Array) -> int:
     deleted = 0
     try:
         for keys, values in opened.batches():
-            columns = [keys["saddr"], keys["daddr"], *([values["to_addr"]] if "to_addr" in values.dtype.names else [])]
+            columns = [
+                keys["saddr"],
+                keys["daddr"],
+                *([values["to_addr"]] if "to_addr" in (values.dtype.names or ()) else []),
+            ]
             theirs = np.logical_or.reduce([np.isin(column.astype(np.uint32), addresses) for column in columns])
             opened.delete(keys[theirs])
             deleted += int(theirs.sum())

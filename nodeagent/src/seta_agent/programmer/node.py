@@ -48,7 +48,7 @@ class NodeProgrammer:
         self._setup = NodeSetup(settings)
         self._services = ServiceStage(tables, self._wake.set)
         self._identities = IdentityStage(tables, settings.node_name, self._wake.set)
-        self._endpoints = EndpointStage(tables, settings.enable_policy, settings.node_name, self._wake.set)
+        self._endpoints = EndpointStage(settings, tables, self._wake.set)
         self._netlink_thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="netlink")
         self._host: HostDevices | None = None  # used in the netlink thread only
         self._own: Node | None = None  # the node's row that the kernel is set up for
@@ -125,8 +125,8 @@ class NodeProgrammer:
 
     def default_deny(self, endpoint_id: int, *, egress: bool) -> tuple[str, ...]:
         """The policies whose presence makes an endpoint deny what none allows."""
-        found = self._endpoints.programmed.get(endpoint_id)
-        return tuple(sorted(found.policy.by_egress[egress].default_deny)) if found else ()
+        found = self._endpoints.policy_of(endpoint_id)
+        return tuple(sorted(found.by_egress[egress].default_deny)) if found else ()
 
     def enforced(self) -> dict[str, int] | None:
         """Name of each policy that the kernel enforces -> its generation; None before policies have been listed."""
@@ -190,6 +190,7 @@ class NodeProgrammer:
         lost = await asyncio.to_thread(self._setup.load, own)  # the watches go on listing meanwhile
         self._own = own
         self._services.restore(self._setup.maps)
+        self._endpoints.host.restore(self._setup.maps, own)
         for stage in (self._services, self._identities, self._endpoints):
             stage.recheck()
         if lost:
