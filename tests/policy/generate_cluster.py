@@ -93,10 +93,15 @@ def _slice(namespace: str, service: str, addresses: typing.Sequence[str], port: 
     labels = {"kubernetes.io/service-name": service}
     return {
         "kind": "EndpointSlice",
-        "metadata": {"name": f"{service}-1", "namespace": namespace, "labels": labels},
+        "metadata": {"name": _slice_name(service), "namespace": namespace, "labels": labels},
         "ports": [{"port": port, "protocol": "TCP"}],
         "endpoints": [{"addresses": [address]} for address in addresses],
     }
+
+
+def _slice_name(service: str) -> str:
+    """The API server's own is called like its service."""
+    return service if service == "kubernetes" else f"{service}-1"
 
 
 def _group(pick: Pick, name: str) -> Manifest:

@@ -31,7 +31,7 @@ def evaluate(
             return Verdict(egress=Decision(allowed=True, reason=reason), ingress=Decision(allowed=True, reason=reason))
 
     def decide(direction: Direction, subject: Party, peer: Party) -> Decision:
-        seen = parties.see(cluster, settings, subject, peer, flow.node_address)
+        seen = parties.see(cluster, settings, subject, peer)
         return _decide(Question(cluster, settings, direction, subject, seen, flow), policies)
 
     return Verdict(egress=decide("egress", source, destination), ingress=decide("ingress", destination, source))

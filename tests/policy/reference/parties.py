@@ -72,27 +72,28 @@ def home(party: Party) -> str:
     return party.name if isinstance(party, Node) else ""
 
 
-def see(cluster: Cluster, settings: Settings, looker: Party, other: Party, node_address: str = "") -> Seen:
+def see(cluster: Cluster, settings: Settings, looker: Party, other: Party) -> Seen:
     if isinstance(other, Pod):
         # CIDR rules do not apply to what has an identity from labels [Cilium, layer3: IP/CIDR based].
         return Seen(labels=other.labels, cidr_address=None, pod=other)
     if isinstance(other, Node):
-        return _see_node(cluster, settings, looker, other, node_address)
+        return _see_node(cluster, settings, looker, other)
     if isinstance(other, Reserved):
         return Seen(labels={f"reserved:{other.name}": ""}, cidr_address=None)
     return _see_outside(cluster, other)
 
 
-def _see_node(cluster: Cluster, settings: Settings, looker: Party, node: Node, node_address: str) -> Seen:
+def _see_node(cluster: Cluster, settings: Settings, looker: Party, node: Node) -> Seen:
     """`host` is the node that serves the endpoint, every other node is `remote-node`; where the API server runs, the
     node is `kube-apiserver` as well [Cilium, layer3: Entities based]. With policyCIDRMatchMode nodes "every agent
     allocates a distinct identity for all other nodes", so that CIDR rules then select those, and not the local host
-    [layer3: Selecting nodes with CIDR / ipBlock]."""
+    [layer3: Selecting nodes with CIDR / ipBlock]. A node is one identity, whichever of its addresses it uses: CIDRs
+    look at its InternalIP (Seta's own)."""
     local = home(looker) == node.name
     labels = {"reserved:host" if local else "reserved:remote-node": ""}
     if any(each.address in node.addresses for each in cluster.api_servers()):
         labels["reserved:kube-apiserver"] = ""
-    address = ipaddress.ip_address(node_address) if node_address else next(iter(node.addresses), None)
+    address = next(iter(node.addresses), None)
     selectable = not local and "nodes" in settings.policy_cidr_match_mode
     return Seen(labels=labels, cidr_address=address if selectable else None, node_labels=node.labels)
 

@@ -120,8 +120,6 @@ class _Direction:
             entries += self._allow(f"{self.path}[{n}]", one)
         for n, one in enumerate(denies):
             entries += self._deny(f"{self.path}Deny[{n}]", one)
-        if self.closed:
-            entries = [entry for entry in entries if entry["action"] == "Deny"]
         default_deny = self.explicit is not False or self.closed
         return {"defaultDeny": default_deny, "entries": entries}
 
@@ -134,7 +132,7 @@ class _Direction:
         if any(not problem.beyond for problem in problems):
             self.explicit = None if self.explicit is False else self.explicit
             return []
-        if _is_empty(rule):
+        if self.closed or _is_empty(rule):
             return []
         entries = [] if what.plain == [] else [self.compiled.entry(origin, peers, what.plain)]
         if self.explicit is False and what.beyond != []:
