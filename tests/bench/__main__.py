@@ -8,7 +8,7 @@ import pathlib
 import sys
 import tempfile
 
-from tests.bench import agent, datapath, policy, report, services
+from tests.bench import agent, datapath, policies, policy, report, services
 from tests.bench.cluster import ROOT, cluster
 from tests.netbench import build
 
@@ -46,6 +46,7 @@ def _seta(page: report.Report, netbench: pathlib.Path, wanted: set[str]) -> None
     with cluster("bench-seta", *NATIVE, *POD_CIDRS) as seta:
         if "policy" in wanted:
             page.add(policy.measure(seta, netbench))
+            page.add(policies.measure(seta))
         if "agent" in wanted:
             agents += agent.measure("few services", seta, ("< 1 s", "< 90 MB"))
             page.add(report.Section("Agent", agent.HOW, agents))

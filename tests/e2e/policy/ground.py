@@ -15,6 +15,7 @@ from tests.e2e.policy import api, probers
 from tests.e2e.policy.api import Manifest
 from tests.e2e.policy.probers import Prober
 from tests.e2e.steps import TOOLBOX, eventually
+from tests.policy.reference.flows import Flow
 
 PLAN: dict[str, Any] = yaml.safe_load(pathlib.Path(__file__).with_name("ground.yaml").read_text())
 PORTS: list[int] = PLAN["ports"]
@@ -72,6 +73,13 @@ class Ground:
         for key in self._wanted.keys() - wanted.keys():
             self.api.delete(self._wanted.pop(key))
         return time.time()
+
+    def reaches(self, source: str, destination: str, port: int = PORTS[0]) -> bool:
+        """One TCP probe of the matrix that was taught, with all others of its place."""
+        prober = self.probers[source]
+        prober.go()
+        answers = prober.answers()
+        return answers[Flow(source, destination, "TCP", port)]
 
     def objects(self) -> list[Manifest]:
         """What the reference evaluator has to know of the cluster, as the API server has it now."""

@@ -15,13 +15,14 @@ CONVERGED, STAYS, PAUSE = 15.0, 0.5, 0.05  # seconds: until it must be right, ho
 
 
 def flows() -> list[Flow]:
-    """All probes: pods among each other, to and from nodes, to the world; nodes and world to the nodes."""
+    """All probes: pods among each other, to and from nodes, to the world; nodes and the world among each other."""
     pods, nodes = list(PLAN["pods"]), [f"node:{name}" for name in NODES]
     among = [(one, other, ("TCP", "UDP", "SCTP")) for one, other in itertools.permutations(pods, 2)]
     beyond = [
         *itertools.product(pods, [*nodes, WORLD]),
         *itertools.product(nodes, [*pods, WORLD]),
         *itertools.permutations(nodes, 2),
+        *((WORLD, node) for node in nodes),
     ]
     pairs = [*among, *((one, other, ("TCP", "UDP")) for one, other in beyond)]
     return [flow for one, other, protocols in pairs for flow in _between(one, other, protocols)]

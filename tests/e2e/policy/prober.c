@@ -3,9 +3,11 @@
  *
  *   prober PORT...        serves TCP, UDP and SCTP on each port until stdin ends; commands come on stdin:
  *     tcp|udp|sctp|icmp ADDRESS PORT    one more probe in the list; no answer
+ *     forget                            empties the list; no answer
  *     go                                runs the whole list at once; answers one line, a 1 or 0 per probe
  *     live ADDRESS PORT                 a TCP connection and a UDP flow on which both ends speak unasked; "ok"
  *     heard                             CLOCK_REALTIME seconds at which each was last heard: "<tcp> <udp>", 0 = never
+ *     hush                              ends this end's part of them; "ok"
  *
  * A probe is a new connection each time (source ports, ICMP identifiers), so that no answer is an old one's. TCP counts
  * as reached when the other end's kernel answers, with a reset too. SCTP goes by raw sockets, an INIT and its INIT ACK,
@@ -301,6 +303,18 @@ static void go_live(struct sockaddr_in to)
 	}
 }
 
+static void hush(void)
+{
+	if (live[0].fd >= 0)
+		close(live[0].fd);
+	if (live[1].fd >= 0 && !live[1].peer.sin_port)
+		close(live[1].fd);
+	for (int i = 0; i < 2; i++) {
+		live[i] = (struct flow){.fd = -1};
+		heard[i] = 0;
+	}
+}
+
 static void speak(void)
 {
 	char byte[64];
@@ -364,9 +378,15 @@ static void obey(char *line)
 		printf("%.6f %.6f\n", heard[0], heard[1]);
 		return;
 	}
-	if (!strcmp(word, "live")) {
-		go_live(to);
+	if (!strcmp(word, "live") || !strcmp(word, "hush")) {
+		hush();
+		if (!strcmp(word, "live"))
+			go_live(to);
 		puts("ok");
+		return;
+	}
+	if (!strcmp(word, "forget")) {
+		count = 0;
 		return;
 	}
 	for (enum proto p = TCP; p <= ICMP; p++)

@@ -41,10 +41,10 @@ class Prober:
         assert self._line() == "ready", f"{self.place}: the prober does not start"
 
     def learn(self, flows: Sequence[Flow], addresses: dict[str, str]) -> None:
-        """addresses: place -> address."""
+        """What it probes from now on. addresses: place -> address."""
         self.flows = list(flows)
         lines = (f"{flow.protocol.lower()} {addresses[flow.destination]} {flow.port}\n" for flow in flows)
-        self._write("".join(lines).encode())
+        self._write("".join(["forget\n", *lines]).encode())
 
     def go(self) -> None:
         self._write(b"go\n")
@@ -57,6 +57,10 @@ class Prober:
     def live(self, address: str, port: int) -> None:
         """A connection and a flow of datagrams to another prober; both ends speak until they are stopped."""
         self._write(f"live {address} {port}\n".encode())
+        assert self._line() == "ok"
+
+    def hush(self) -> None:
+        self._write(b"hush\n")
         assert self._line() == "ok"
 
     def heard(self) -> dict[str, float]:
