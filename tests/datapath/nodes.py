@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from seta_agent.bpf import syscall
 from tests.datapath import datapath
-from tests.datapath.datapath import HOST, OPEN, Datapath
+from tests.datapath.datapath import EGRESS_OPEN, HOST, HOST_ENDPOINT, INGRESS_OPEN, OPEN, Datapath
 from tests.datapath.sandbox import Sandbox
 
 PODS = {"A": ("node", 11, 1001), "B": ("node", 12, 1002), "R": ("node2", 21, 2001)}  # pod -> node, endpoint, identity
@@ -54,14 +54,15 @@ def _accept(server: socket.socket, answer: Callable[[socket.socket], None]) -> N
             answer(connection)
 
 
-def build(*, tunnel: bool) -> Network:
+def build(*, tunnel: bool, **config: int) -> Network:
+    """`config`: more fields of node_config, on both nodes."""
     places = {name: Sandbox() for name in ("wire", "node", "node2", "outside", *PODS)}
     places["wire"].ip("link add br0 type bridge", "link set br0 up")
     for name in ("node", "node2", "outside"):
         _plug(places, name, OUTSIDE if name == "outside" else datapath.language.address(name))
     network = Network(places, {}, ("seta_vxlan", 1450) if tunnel else ("eth0", 1500))
     for node in ROUTERS:
-        _node(network, node, tunnel=tunnel)
+        _node(network, node, tunnel=tunnel, **config)
     return network
 
 
@@ -73,7 +74,7 @@ def _plug(places: dict[str, Sandbox], name: str, address: str) -> None:
     places[name].ip("link set lo up", "link set eth0 up", f"address add {address}/24 dev eth0")
 
 
-def _node(network: Network, node: str, *, tunnel: bool) -> None:
+def _node(network: Network, node: str, *, tunnel: bool, **config: int) -> None:
     place, other = network.places[node], next(name for name in ROUTERS if name != node)
     router = datapath.language.address(ROUTERS[node])
     place.run(_sysctls)
@@ -90,7 +91,7 @@ def _node(network: Network, node: str, *, tunnel: bool) -> None:
         _pod(network.places, node, pod, mtu=1450 if tunnel else 1500)
     native = {} if tunnel else {"native_cidr4": 0x0A010000, "native_mask4": 0xFFFF0000}
     own = {"node_ip": {"v4": datapath.address(node)}, "router_ip": {"v4": datapath.address(ROUTERS[node])}}
-    loaded = Datapath(place, "node", tunnel=int(tunnel), trace_level=1, **own, **native)
+    loaded = Datapath(place, "node", tunnel=int(tunnel), trace_level=1, **own, **native, **config)
     network.datapaths[node] = loaded
     _fill(loaded, node)
     network.links += place.run(_attach, loaded, pods)
@@ -147,6 +148,24 @@ def set_flags(loaded: Datapath, pod: str, flags: int) -> None:
     inside, outside = (datapath.mac(text) for text in _macs(pod))
     ids = {"lxc_id": endpoint, "sec_id": identity, "ifindex": loaded.ifindex[f"lxc{pod}"]}
     loaded.endpoint(pod, flags=flags, mac=inside, node_mac=outside, **ids)
+
+
+def guard(loaded: Datapath, node: str, *rules: tuple[str, int, int, int]) -> None:
+    """The node's own policy: (direction, identity, protocol, port) of what is allowed, 0 for any. The directions that
+    are named are enforced; without rules the node is not guarded.
+    """
+    if HOST_ENDPOINT not in loaded.policies:
+        loaded.policy_map(HOST_ENDPOINT)
+    flags = OPEN
+    datapath.empty(loaded.policies[HOST_ENDPOINT])
+    for direction, identity, protocol, port in rules:
+        flags &= ~(INGRESS_OPEN if direction == "ingress" else EGRESS_OPEN)
+        bits = 40 + (8 if protocol else 0) + (16 if port else 0)
+        key = {"prefixlen": bits, "sec_label": identity, "egress": direction == "egress"}
+        key |= {"protocol": protocol, "dport": port}
+        datapath.put(loaded.policies[HOST_ENDPOINT], key, {"prefixlen": bits})
+    for own in (node, ROUTERS[node]):
+        loaded.endpoint(own, flags=HOST | flags, lxc_id=HOST_ENDPOINT if rules else 0)
 
 
 def _attach(loaded: Datapath, pods: list[str]) -> list[int]:

@@ -30,7 +30,7 @@ def next_address(cidrs: Sequence[ipaddress.IPv4Network], used: Container[IPv4], 
     return None
 
 
-def next_id(used: Container[int], last: int, highest: int = 65535) -> int | None:
+def next_id(used: Container[int], last: int, highest: int = 65534) -> int | None:
     """The first free endpoint id after `last`, in a ring as well: ids name maps and appear in events."""
     ring = itertools.chain(range(last + 1, highest + 1), range(1, last + 1))
     return next((number for number in ring if number not in used), None)
