@@ -4,8 +4,15 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+from seta_crds import labels
 from seta_crds.names import Kind
+from seta_operator.services.addresses import PodCIDRs
+from seta_operator.services.membership import Membership
+from seta_operator.services.nodes import Nodes
+from seta_operator.services.policy import Policy
+from seta_operator.services.policywrites import Source
 from seta_operator.services.subject import Subject
+from seta_operator.services.verdicts import Verdicts
 from seta_operator.store import errors
 from seta_operator.store.cluster import Cluster
 from seta_operator.store.writer import Writer
@@ -107,3 +114,29 @@ async def settle(subject: Subject[Any], rounds: int = 10) -> set[Any]:
             break
         failed = await subject.apply(keys)
     return failed
+
+
+class Subjects:
+    """Policies, their verdicts and nodes, as app.py puts them together."""
+
+    def __init__(self, bench: Bench, grace: float = 900, *, cidrs_match_nodes: bool = False) -> None:
+        own_labels = labels.LabelFilter()
+        self.membership = Membership(bench.cluster, own_labels, "default", cidrs_match_nodes=cidrs_match_nodes)
+        self.verdicts = Verdicts(bench.cluster, bench.writer)
+        own = (bench.cluster, bench.writer, self.membership, self.verdicts)
+        self.policy = Policy(*own, grace=grace, host_firewall=True)
+        self.nodes = Nodes(bench.cluster, bench.writer, PodCIDRs(["10.0.0.0/16"], 24), self.membership.nodes)
+
+    def start(self) -> None:
+        self.policy.start()
+        self.nodes.start()
+
+    def mark(self, source: Source) -> None:
+        self.policy.mark(source)
+
+
+async def settle_all(it: Subjects) -> set[Any]:
+    """Settle every subject, each after those that it hears of; returns what policies have left."""
+    left = await settle(it.policy)
+    await settle(it.nodes)
+    return left | await settle(it.verdicts)

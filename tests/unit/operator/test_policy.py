@@ -6,13 +6,9 @@ import pytest
 
 from seta_crds import labels, names
 from seta_operator.services import identities, policy
-from seta_operator.services.membership import Membership
-from seta_operator.services.policy import Policy
-from seta_operator.services.policywrites import WRITTEN, Source
-from seta_operator.services.verdicts import Verdicts
+from seta_operator.services.policywrites import WRITTEN
 from seta_operator.store import errors
-from tests.unit.operator import fakes
-from tests.unit.operator.fakes import Bench, Call
+from tests.unit.operator.fakes import Bench, Call, Subjects, settle_all
 
 NS = {"k8s:io.kubernetes.pod.namespace": "ns"}
 EMPIRE, DEATHSTAR = "any:org=empire,k8s:io.kubernetes.pod.namespace=ns", "k8s:io.kubernetes.pod.namespace=ns"
@@ -25,32 +21,8 @@ def bench() -> Bench:
     return made
 
 
-class Subjects:
-    """Policies and their verdicts, as app.py puts them together."""
-
-    def __init__(self, bench: Bench, grace: float = 900, *, cidrs_match_nodes: bool = False) -> None:
-        self.membership = Membership(
-            bench.cluster, labels.LabelFilter(), "default", cidrs_match_nodes=cidrs_match_nodes
-        )
-        self.verdicts = Verdicts(bench.cluster, bench.writer)
-        self.policy = Policy(
-            bench.cluster, bench.writer, self.membership, self.verdicts, grace=grace, host_firewall=True
-        )
-
-    def start(self) -> None:
-        self.policy.start()
-
-    def mark(self, source: Source) -> None:
-        self.policy.mark(source)
-
-
-def subject(bench: Bench, grace: float = 900, *, cidrs_match_nodes: bool = False) -> Subjects:
-    return Subjects(bench, grace, cidrs_match_nodes=cidrs_match_nodes)
-
-
-async def settle(it: Subjects) -> set[Source]:
-    left = await fakes.settle(it.policy)
-    return left | await fakes.settle(it.verdicts)
+def subject(bench: Bench, grace: float = 900) -> Subjects:
+    return Subjects(bench, grace)
 
 
 def pod(bench: Bench, name: str, phase: str = "Running", **own: str) -> None:
@@ -78,7 +50,7 @@ async def test_sets_are_written_before_the_identity_and_the_policy(bench: Bench)
     it = subject(bench)
     pod(bench, "a", org="empire")
     rule(bench, "p", "empire")
-    await settle(it)
+    await settle_all(it)
     assert writes(bench) == [
         ("create", "SelectorSet"),
         ("create", "SelectorSet"),
@@ -102,10 +74,10 @@ async def test_a_second_pod_of_an_identity_writes_nothing(bench: Bench) -> None:
     it = subject(bench)
     pod(bench, "a", org="empire")
     rule(bench, "p", "empire")
-    await settle(it)
+    await settle_all(it)
     writes(bench)
     pod(bench, "b", org="empire")
-    await settle(it)
+    await settle_all(it)
     assert writes(bench) == []
 
 
@@ -113,10 +85,10 @@ async def test_a_new_identity_changes_the_sets_it_matches_and_no_policy(bench: B
     it = subject(bench)
     for n in range(20):
         rule(bench, f"p{n}", f"org-{n}", peer=f"org-{n}")
-    await settle(it)
+    await settle_all(it)
     writes(bench)
     pod(bench, "a", org="org-7")
-    await settle(it)
+    await settle_all(it)
     assert writes(bench) == [("update", "SelectorSet"), ("create", "CiliumIdentity")]
 
 
@@ -125,13 +97,13 @@ async def test_a_changed_policy_is_one_policy_and_the_sets_that_come_and_go(benc
     pod(bench, "a", org="empire")
     rule(bench, "p", "empire", peer="alliance")
     rule(bench, "q", "empire", peer="empire")
-    await settle(it)
+    await settle_all(it)
     writes(bench)
     rule(bench, "p", "empire", peer="rebels", generation=2)
-    await settle(it)
+    await settle_all(it)
     assert writes(bench)[:3] == [("create", "SelectorSet"), ("update", "CompiledPolicy"), ("delete", "SelectorSet")]
     bench.gone(names.NETWORK_POLICY, "p", "ns")
-    await settle(it)
+    await settle_all(it)
     assert [one for one in writes(bench) if one[0] != "patch"] == [
         ("delete", "CompiledPolicy"),
         ("delete", "SelectorSet"),
@@ -152,7 +124,7 @@ async def test_a_set_that_fails_holds_back_what_depends_on_it_and_only_that(benc
     bench.seen(names.NAMESPACE, "other")
     bench.seen(names.POD, "b", "other", metadata={"labels": {"org": "alliance"}}, spec={})
     bench.api.fail = failing("SelectorSet")
-    left = await settle(it)
+    left = await settle_all(it)
     assert {kind.kind for kind, _ in left} == {"SelectorSet", "CiliumIdentity", "CompiledPolicy"}
     assert "status" not in bench.api.of(names.NETWORK_POLICY)["p"]
     (alone,) = bench.api.of(names.IDENTITY).values()
@@ -160,7 +132,7 @@ async def test_a_set_that_fails_holds_back_what_depends_on_it_and_only_that(benc
     bench.api.fail = failing()
     for change in left:
         it.mark(change)
-    assert await settle(it) == set()
+    assert await settle_all(it) == set()
     assert len(bench.api.of(names.IDENTITY)) == 2
     assert "cnp.ns.p" in bench.api.of(names.COMPILED_POLICY)
 
@@ -168,37 +140,37 @@ async def test_a_set_that_fails_holds_back_what_depends_on_it_and_only_that(benc
 async def test_a_policy_that_cannot_be_taken_back_keeps_its_sets(bench: Bench) -> None:
     it = subject(bench)
     rule(bench, "p", "empire")
-    await settle(it)
+    await settle_all(it)
     bench.gone(names.NETWORK_POLICY, "p", "ns")
     bench.api.fail = failing("CompiledPolicy")
-    await settle(it)
+    await settle_all(it)
     assert len(bench.api.of(names.SELECTOR_SET)) == 2
     bench.api.fail = failing()
     it.mark((names.COMPILED_POLICY, ("", "cnp.ns.p")))
-    await settle(it)
+    await settle_all(it)
     assert (bench.api.of(names.SELECTOR_SET), bench.api.of(names.COMPILED_POLICY)) == ({}, {})
 
 
 async def test_the_condition_comes_last_and_is_written_once(bench: Bench) -> None:
     it = subject(bench)
     rule(bench, "p", "empire", nodeSelector={})
-    await settle(it)
+    await settle_all(it)
     (valid,) = bench.api.of(names.NETWORK_POLICY)["p"]["status"]["conditions"]
     assert (valid["status"], valid["reason"]) == ("False", "NotEnforcedAsWritten")
     writes(bench)
     bench.cluster.seen(names.NETWORK_POLICY, bench.api.of(names.NETWORK_POLICY)["p"])
     it.mark((names.NETWORK_POLICY, ("ns", "p")))
-    await settle(it)
+    await settle_all(it)
     assert writes(bench) == []
 
 
 async def test_a_pod_waits_for_its_namespace(bench: Bench) -> None:
     it = subject(bench)
     bench.seen(names.POD, "a", "late", spec={})
-    await settle(it)
+    await settle_all(it)
     assert bench.api.of(names.IDENTITY) == {}
     bench.seen(names.NAMESPACE, "late", metadata={"labels": {"tier": "x"}})
-    await settle(it)
+    await settle_all(it)
     (found,) = bench.api.of(names.IDENTITY).values()
     assert found["security-labels"]["k8s:io.cilium.k8s.namespace.labels.tier"] == "x"
 
@@ -209,14 +181,14 @@ async def test_after_a_restart_everything_is_as_it_was(bench: Bench) -> None:
     rule(bench, "p", "empire")
     first = subject(bench)
     first.start()
-    await settle(first)
+    await settle_all(first)
     writes(bench)
     second = subject(bench)
     second.start()
-    await settle(second)
+    await settle_all(second)
     assert writes(bench) == []
     pod(bench, "c", org="rebels")
-    await settle(second)
+    await settle_all(second)
     assert max(map(int, bench.api.of(names.IDENTITY))) == 258
 
 
@@ -226,7 +198,7 @@ async def test_leftovers_of_a_crash_are_taken_back(bench: Bench) -> None:
     bench.seen(names.IDENTITY, "odd", **{"security-labels": {"k8s:a": "b"}})
     it = subject(bench)
     it.start()
-    await settle(it)
+    await settle_all(it)
     assert [bench.api.of(kind) for kind in WRITTEN] == [{}, {}, {}]
 
 
@@ -278,10 +250,10 @@ async def test_collection_takes_the_identity_out_of_its_sets(bench: Bench) -> No
     it = subject(bench, grace=0)
     pod(bench, "a", org="empire")
     rule(bench, "p", "empire")
-    await settle(it)
+    await settle_all(it)
     pod(bench, "a", phase="Succeeded", org="empire")
     it.mark(policy.COLLECT)
-    await settle(it)
+    await settle_all(it)
     assert (bench.api.of(names.IDENTITY), sets(bench)) == ({}, {EMPIRE: [], DEATHSTAR: []})
 
 
@@ -290,5 +262,5 @@ async def test_more_label_sets_than_numbers_is_told_and_survived(bench: Bench, m
     it = subject(bench)
     pod(bench, "a", org="empire")
     pod(bench, "b", org="alliance")
-    assert await settle(it) == set()
+    assert await settle_all(it) == set()
     assert bench.api.of(names.IDENTITY).keys() == {"256"}

@@ -50,7 +50,11 @@ class Lasting(Generic[T]):
 
     def number(self, thing: T) -> int:
         """The number of a thing in use; 0 where it is in none."""
-        return (self._allotment.number(thing) or 0) if thing in self._uses else 0
+        return self.held(thing) if thing in self._uses else 0
+
+    def held(self, thing: T) -> int:
+        """The number of a thing, in use or not yet forgotten; else 0."""
+        return self._allotment.number(thing) or 0
 
     def thing(self, number: int) -> T | None:
         """What a number stands for."""

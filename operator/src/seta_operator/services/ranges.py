@@ -50,7 +50,7 @@ class Ranges:
         before, self._api_servers = self._api_servers, addresses
         self.use(API_SERVER, addresses)
         for prefix in before ^ addresses:
-            if number := self._prefixes.number(prefix):
+            if number := self._prefixes.held(prefix):
                 self._members.put(self._identity(number, prefix))
 
     def has_left(self, number: int) -> bool:
