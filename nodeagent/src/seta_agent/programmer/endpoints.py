@@ -14,7 +14,7 @@ import structlog
 from seta_agent.bpf.errors import BpfError
 from seta_agent.desired import endpoints, policymap, routes
 from seta_agent.desired.endpoints import HOST_ENDPOINT
-from seta_agent.programmer import gc
+from seta_agent.programmer import cutoff, gc
 from seta_agent.programmer.endpointpolicy import EndpointPolicy, PolicyEngine
 from seta_agent.programmer.errors import ProgrammingError
 from seta_agent.programmer.hostdevices import HostDevices
@@ -83,6 +83,17 @@ class EndpointStage:
         if not self.engine.listed:
             return "the policies have not been listed yet"
         return self.errors.get(number, "")
+
+    def subjects(self) -> dict[int, cutoff.Subject]:
+        """Address -> endpoint whose policy decides about connections; one under audit lets all of them go on."""
+        return {
+            int(found.row.ipv4): cutoff.Subject(
+                number,
+                ingress=found.policy.ingress.enforced and not found.row.audit,
+                egress=found.policy.egress.enforced and not found.row.audit,
+            )
+            for number, found in self.programmed.items()
+        }
 
     def retry(self) -> bool:
         """Look again at what failed: whether there is any."""

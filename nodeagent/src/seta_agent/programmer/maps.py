@@ -33,6 +33,7 @@ class MapReconciler:
         self._dirty: dict[bytes, None] = {}  # keys to compare, in the order in which they are written
         self.is_complete = False
         self.errors = 0  # batches that the kernel refused
+        self.replaced = 0  # entries that got another value while they were there
 
     def __len__(self) -> int:
         return len(self._kernel)
@@ -92,6 +93,7 @@ class MapReconciler:
         ]
         if changed:
             values = [self._wanted[key] for key in changed]
+            self.replaced += sum(key in self._kernel for key in changed)
             self._move(lambda: self.map.update(self._array(changed, self.map.key), self._array(values, self.map.value)))
             self._kernel.update(zip(changed, values, strict=True))
         return len(changed)

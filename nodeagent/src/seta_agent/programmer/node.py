@@ -17,12 +17,12 @@ from pyroute2.netlink.exceptions import NetlinkError
 from seta_agent.bpf.errors import BpfError
 from seta_agent.bpf.maps import Array
 from seta_agent.desired import routes
-from seta_agent.programmer import gc
+from seta_agent.programmer import cutoff, gc
 from seta_agent.programmer.endpointpolicy import PolicyEngine
 from seta_agent.programmer.endpoints import EndpointStage
 from seta_agent.programmer.errors import ProgrammingError
 from seta_agent.programmer.hostdevices import HostDevices
-from seta_agent.programmer.identities import IdentityStage
+from seta_agent.programmer.identities import IPCACHE, LXC, IdentityStage
 from seta_agent.programmer.kernelmaps import KernelMaps
 from seta_agent.programmer.nodesetup import NodeSetup
 from seta_agent.programmer.services import ServiceStage
@@ -32,6 +32,7 @@ from seta_agent.tables import Endpoint, Node, Tables
 RETRY_SECONDS = 1.0
 RECHECK_SECONDS = 300.0  # strangers' changes to our maps, routes and links are corrected at least so often
 COLLECT_SECONDS = 60.0
+CUT_SECONDS = 1.0
 Result = TypeVar("Result")
 log = structlog.get_logger()
 
@@ -61,6 +62,9 @@ class NodeProgrammer:
         self._passes = 0
         self._pass_seconds = 0.0
         self._collected: dict[str, int] = {}  # map -> entries that the last sweep deleted
+        self._judged = asyncio.Event()  # set: connections may have lost their allow, or got it back
+        self._replaced = 0  # endpoints and addresses that had got another policy or identity, when last looked
+        self._cut = 0  # connections that were cut, or let go on
         tables.nodes.subscribe(self._node_changed, self._wake.set)
 
     @property
@@ -89,6 +93,7 @@ class NodeProgrammer:
             tasks.create_task(self._apply_changes())
             tasks.create_task(self._recheck_regularly())
             tasks.create_task(self._collect_regularly())
+            tasks.create_task(self._cut_connections())
 
     async def close(self) -> None:
         """Let go of descriptors; what is pinned goes on."""
@@ -161,6 +166,7 @@ class NodeProgrammer:
             "passes": self._passes,
             "last_pass_seconds": round(self._pass_seconds, 6),
             "collected": dict(self._collected),
+            "connections_judged_anew": self._cut,
         }
 
     def maps(self) -> KernelMaps:
@@ -233,10 +239,18 @@ class NodeProgrammer:
         if failure and failure != self._failure:
             log.error("programming_failed", reason=failure)
         self._failure = failure
+        self._note_changes()
         self._passes += 1
         self._pass_seconds = time.perf_counter() - started
         async with self._applied:
             self._applied.notify_all()
+
+    def _note_changes(self) -> None:
+        """Whether what connections live from is another than before this pass."""
+        replaced = sum(self._setup.maps.reconciler(name).replaced for name in (IPCACHE, LXC))
+        if self._setup.policy_maps.take_changed() or replaced != self._replaced:
+            self._judged.set()
+        self._replaced = replaced
 
     def _finish(self) -> None:
         """Everything is listed and in the maps."""
@@ -302,6 +316,18 @@ class NodeProgrammer:
                 self._collected = await asyncio.to_thread(gc.collect, self._setup.maps)
             except BpfError as error:
                 log.warning("collecting_failed", reason=str(error))
+
+    async def _cut_connections(self) -> None:
+        """At once after a change, then at most once a second."""
+        while True:
+            await self._judged.wait()
+            self._judged.clear()
+            try:
+                self._cut += await asyncio.to_thread(cutoff.sweep, self._setup.maps, self._endpoints.subjects())
+            except BpfError as error:
+                log.warning("cutting_failed", reason=str(error))
+                self._judged.set()
+            await asyncio.sleep(CUT_SECONDS)
 
     def _all_listed(self) -> bool:
         tables = self._tables

@@ -22,6 +22,7 @@ class PolicyMaps:
         layout = maps.outer_layout()
         self._outer = Map.pinned(maps.path(OUTER), layout.key, np.dtype("u4"))
         self._installed = self._read_outer()
+        self._changed: set[int] = set()  # endpoints whose map got or lost entries while it was in use
 
     @property
     def layout(self) -> tuple[Dtype, Dtype]:
@@ -38,6 +39,8 @@ class PolicyMaps:
             inner = self._inner[endpoint_id] = self._maps.policy_map(endpoint_id)
             inner.complete()
         inner.set(("policy",), entries)
+        if inner.pending and endpoint_id in self._installed:
+            self._changed.add(endpoint_id)
         denies = self._denies(entries)
         try:
             inner.write(denies.__contains__)
@@ -64,6 +67,11 @@ class PolicyMaps:
     def known(self) -> set[int]:
         """The endpoints that have a map, pinned or installed."""
         return self._maps.pinned_policy_maps() | self._installed.keys()
+
+    def take_changed(self) -> set[int]:
+        """The endpoints whose policy was changed since the last call."""
+        changed, self._changed = self._changed, set()
+        return changed
 
     def usage(self) -> dict[int, int]:
         """Endpoint id -> entries in its map."""
