@@ -122,7 +122,7 @@ class Pipeline:
         address = ipaddress.ip_address(word)
         for node in self._tables.nodes:
             if address in (*node.internal_ips, *node.router_ips):
-                return self._node_end(node.name, node_address)
+                return self._node_end(node.name, word)
         for key, (row, item) in self._pods.items():
             if row is not None and (item.get("status") or {}).get("podIP") == word:
                 return self._pod_end(key, node_address)

@@ -90,7 +90,7 @@ def test_other_nodes_are_remote_and_their_pods_lie_behind_them(layouts):
 @pytest.mark.parametrize(
     ("changes", "admitted", "identities"),
     [
-        ({"kube_apiserver": True}, (), {"192.168.10.102": 7, "10.0.2.1": 6, "10.0.2.0": 3}),
+        ({"kube_apiserver": True}, (), {"192.168.10.102": 7, "10.0.2.1": 7, "10.0.2.0": 3}),
         ({"identity": 33554433}, (), {"192.168.10.102": 6, "10.0.2.1": 6, "10.0.2.0": 3}),
         ({"identity": 33554433}, (33554433,), {"192.168.10.102": 33554433, "10.0.2.1": 33554433, "10.0.2.0": 3}),
         (

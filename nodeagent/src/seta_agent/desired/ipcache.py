@@ -33,8 +33,8 @@ def of_node(node: Node, *, own: bool, admitted: Container[int], key: Dtype, valu
     outer = behind.get(4) or behind.get(6)
     identity = identity_of_node(node, admitted)
     found = [Whose(_host(ip), identity) for ip in node.internal_ips]
-    router = ReservedIdentity.REMOTE_NODE if identity == ReservedIdentity.KUBE_APISERVER else identity
-    found += [Whose(_host(ip), router, outer) for ip in node.router_ips]
+    # In tunnel mode what a node sends to pods comes from its router address: an API server's calls, too.
+    found += [Whose(_host(ip), identity, outer) for ip in node.router_ips]
     found += [Whose(cidr, ReservedIdentity.UNMANAGED, outer) for cidr in node.pod_cidrs]
     return _encode(found, key, value)
 
