@@ -17,8 +17,8 @@
 #undef THIS_FILE
 #define THIS_FILE FILE_TO_OVERLAY_BPF_C
 
-/* Stage: other nodes know this node as a remote one. A local pod's packet comes here
- * by the stack when it was too long for the tunnel.
+/* Stage: who sent it. A local pod's packet comes here by the stack when it was too long
+ * for the tunnel.
  */
 INLINE int find_sender(struct pkt *p)
 {
@@ -27,9 +27,13 @@ INLINE int find_sender(struct pkt *p)
 		p->src_id = ipcache_identity(ipcache_find(&p->t.saddr, p->family));
 	else
 		p->src_id = endpoint_is_pod(p->src_ep) ? p->src_ep->sec_id : IDENTITY_HOST;
-	if (p->src_id == IDENTITY_HOST)
-		p->src_id = IDENTITY_REMOTE_NODE;
 	return 0;
+}
+
+/* Other nodes know this node as a remote one. */
+INLINE __u32 vni_of(__u32 identity)
+{
+	return identity == IDENTITY_HOST ? IDENTITY_REMOTE_NODE : identity;
 }
 
 INLINE int find_node(struct pkt *p)
@@ -55,7 +59,7 @@ INLINE int send(struct pkt *p)
 		TRY(host_parse(p));
 		TRY(host_gate(p, p->src_ep, DIR_EGRESS, p->dst_id));
 	}
-	TRY(set_tunnel_key(p, p->src_id, p->tunnel_endpoint));
+	TRY(set_tunnel_key(p, vni_of(p->src_id), p->tunnel_endpoint));
 	p->observation = OBSERVED_TO_OVERLAY;
 	return TC_ACT_OK;
 }

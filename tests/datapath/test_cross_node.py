@@ -37,13 +37,13 @@ def test_overlay_passes_what_has_its_key(tunnel: Lab):
 @pytest.mark.parametrize(
     ("sentence", "says", "identity"),
     [
-        ("router to R tcp syn 80", "to-overlay new", 6),
-        ("node to R tcp syn 80", "to-overlay new", 6),
+        ("router to R tcp syn 80", "to-overlay new", 1),
+        ("node to R tcp syn 80", "to-overlay new", 1),
         ("A to R tcp syn 80", "to-overlay new", IDENTITY["A"]),
         ("W to R tcp syn 80", "to-overlay new", 2),
         ("C to R tcp syn 80", "to-overlay new", IDENTITY["C"]),
-        ("router to W tcp syn 80", "drop NO_TUNNEL_OR_ENCAPSULATION_ENDPOINT", 6),
-        ("router to node2 tcp syn 80", "drop NO_TUNNEL_OR_ENCAPSULATION_ENDPOINT", 6),
+        ("router to W tcp syn 80", "drop NO_TUNNEL_OR_ENCAPSULATION_ENDPOINT", 1),
+        ("router to node2 tcp syn 80", "drop NO_TUNNEL_OR_ENCAPSULATION_ENDPOINT", 1),
     ],
 )
 def test_overlay_gets_its_key_for_what_the_stack_sends(tunnel: Lab, sentence: str, says: str, identity: int):
