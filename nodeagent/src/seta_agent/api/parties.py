@@ -58,9 +58,7 @@ def seen_from(tables: Tables, looker: Party, other: Party) -> int:
         node = tables.nodes.get(other.node)
         if node is None or looker.node == other.node:
             return ReservedIdentity.HOST
-        if other.address in node.internal_ips:
-            return ipcache.identity_of_node(node, tables.admitted.keys())
-        return node.identity if node.identity in tables.admitted.keys() else ReservedIdentity.REMOTE_NODE  # noqa: SIM118
+        return ipcache.identity_of_node(node, tables.admitted.keys())
     return _of_address(tables, other.address)
 
 

@@ -32,7 +32,6 @@ class Precedence(enum.IntEnum):
     DENY = 3
 
 
-DENIES = frozenset({Precedence.YIELDING_DENY, Precedence.DENY})
 STRONGER = {  # precedence -> what it must not hide
     Precedence.YIELDING_DENY: frozenset({Precedence.ALLOW, Precedence.DENY}),
     Precedence.ALLOW: frozenset({Precedence.DENY}),
@@ -46,7 +45,7 @@ class Decision:
 
     @property
     def deny(self) -> bool:
-        return self.precedence in DENIES
+        return self.precedence is Precedence.DENY or self.precedence is Precedence.YIELDING_DENY
 
 
 Flat = dict[tuple[int, ports.Match], Decision]  # (identity, match) -> decision
@@ -113,7 +112,7 @@ def _enforced(rules: Rules, mode: Mode) -> bool:
 def _finish(flat: Flat, rules: Rules, mode: Mode) -> DirectionResult:
     denying = frozenset(source for source, direction in rules if direction.default_deny)
     if denying or mode == "always":  # what is not allowed is denied, a deny that yields has nothing to add
-        flat = {key: decision for key, decision in flat.items() if decision.precedence != Precedence.YIELDING_DENY}
+        flat = {key: decision for key, decision in flat.items() if decision.precedence is not Precedence.YIELDING_DENY}
     else:  # rules that only add denies leave the rest open
         _add(flat, ANY_IDENTITY, ports.EVERYTHING, Precedence.DEFAULT_ALLOW, DEFAULT_ALLOW)
     return DirectionResult(enforced=True, entries=_hiding_nothing(flat), default_deny=denying)
@@ -136,11 +135,13 @@ def names_ports(entry: PolicyEntry) -> bool:
 
 def _expand(flat: Flat, source: str, entry: PolicyEntry, targets: list[tuple[int, ports.Named]]) -> None:
     """One entry for each of its peers and ports; names are looked up per peer, numbers once."""
-    named, precedence = names_ports(entry), precedence_of(entry)
+    named, decision = names_ports(entry), Decision(precedence_of(entry), frozenset((source,)))
     found = [] if named else matches(entry, {})
     for peer, names in targets:
         for match in matches(entry, names) if named else found:
-            _add(flat, peer, match, precedence, source)
+            key = (peer, match)
+            if flat.setdefault(key, decision) is not decision:  # most keys are new: thousands per policy
+                _unite(flat, key, decision)
 
 
 def matches(entry: PolicyEntry, named: ports.Named) -> list[ports.Match]:
@@ -156,13 +157,18 @@ def precedence_of(entry: PolicyEntry) -> Precedence:
 
 
 def _add(flat: Flat, identity: int, match: ports.Match, precedence: Precedence, source: str) -> None:
+    key, decision = (int(identity), match), Decision(precedence, frozenset((source,)))
+    if flat.setdefault(key, decision) is not decision:
+        _unite(flat, key, decision)
+
+
+def _unite(flat: Flat, key: tuple[int, ports.Match], decision: Decision) -> None:
     """The stronger wins, whatever object it comes from; equals are united."""
-    key = (int(identity), match)
-    known = flat.get(key)
-    if known is None or precedence > known.precedence:
-        flat[key] = Decision(precedence, frozenset((source,)))
-    elif known.precedence == precedence and source not in known.sources:
-        flat[key] = Decision(precedence, known.sources | {source})
+    known = flat[key]
+    if decision.precedence > known.precedence:
+        flat[key] = decision
+    elif known.precedence == decision.precedence and not decision.sources <= known.sources:
+        flat[key] = Decision(known.precedence, known.sources | decision.sources)
 
 
 def _hiding_nothing(flat: Flat) -> Flat:

@@ -4,13 +4,15 @@ Called by the programmer with the results of `desired.policy`.
 """
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from seta_agent.desired import policy
 from seta_agent.desired.encode import Dtype, Entries, entries
 
+KEY_FIELDS = ("sec_label", "egress", "protocol", "dport", "prefixlen")
+FIELDS = (*KEY_FIELDS, "deny", "precedence", "cookie")
 COUNTERS = ("packets", "bytes")  # added to by the datapath, never compared
 
 
@@ -43,21 +45,27 @@ class Cookies:
 
 def encode(directions: Mapping[bool, policy.DirectionResult], cookies: Cookies, key: Dtype, value: Dtype) -> Entries:
     """The whole map of one endpoint; `directions` by egress. Denies come first, so that they are written first."""
-    flat = [
-        (identity, egress, *match, decision)
-        for egress, result in directions.items()
-        for (identity, match), decision in result.entries.items()
-    ]
-    flat.sort(key=lambda row: not row[5].deny)
-    if not flat:
+    count = sum(len(result.entries) for result in directions.values())
+    if not count:
         return {}
-    numbers = np.array([row[:5] for row in flat], np.int64)
-    keys, values = np.zeros(len(flat), key), np.zeros(len(flat), value)
-    for column, field in enumerate(("sec_label", "egress", "protocol", "dport", "prefixlen")):
-        keys[field] = numbers[:, column]
-    deny = np.array([row[5].deny for row in flat])
-    values["deny"] = deny
-    values["precedence"] = [row[5].precedence for row in flat]
-    values["cookie"] = [cookies.number(row[5].sources) for row in flat]
+    told: dict[int, tuple[int, int, int]] = {}  # id of a decision, shared by many entries -> its fields
+    numbers = np.fromiter(_numbers(directions, cookies, told), np.dtype((np.int64, len(FIELDS))), count)
+    numbers = numbers[np.argsort(numbers[:, FIELDS.index("deny")] == 0, kind="stable")]
+    keys, values = np.zeros(count, key), np.zeros(count, value)
+    for column, field in enumerate(FIELDS):
+        (keys if field in KEY_FIELDS else values)[field] = numbers[:, column]
     values["prefixlen"] = keys["prefixlen"]
     return entries(keys, values)
+
+
+def _numbers(
+    directions: Mapping[bool, policy.DirectionResult], cookies: Cookies, told: dict[int, tuple[int, int, int]]
+) -> Iterator[tuple[int, ...]]:
+    """FIELDS of each entry."""
+    for egress, result in directions.items():
+        for (identity, match), decision in result.entries.items():
+            fields = told.get(id(decision))
+            if fields is None:
+                fields = (int(decision.deny), int(decision.precedence), cookies.number(decision.sources))
+                told[id(decision)] = fields
+            yield (identity, egress, *match, *fields)

@@ -24,6 +24,11 @@ class EndpointPolicy:
     def by_egress(self) -> dict[bool, policy.DirectionResult]:
         return {INGRESS: self.ingress, EGRESS: self.egress}
 
+    @property
+    def outline(self) -> "EndpointPolicy":
+        """Without the entries, which are thousands."""
+        return EndpointPolicy(*(dataclasses.replace(one, entries={}) for one in (self.ingress, self.egress)))
+
 
 class PolicyEngine:
     """Dirty are rows of policies, selector sets and identities; `concerned()` says which identities that touches."""
@@ -84,6 +89,10 @@ class PolicyEngine:
             self._host_changed = True
         self._results.clear()
         return found
+
+    def settle(self) -> None:
+        """All endpoints have their policy: what was computed for them is in the maps now."""
+        self._results.clear()
 
     def of(self, endpoint: Endpoint) -> EndpointPolicy:
         """The policy of an endpoint that has an identity."""

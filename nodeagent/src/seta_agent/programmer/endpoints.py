@@ -35,7 +35,7 @@ class Programmed:
     """An endpoint as it stands in the kernel."""
 
     row: Endpoint
-    policy: EndpointPolicy
+    policy: EndpointPolicy  # without its entries: they are in the map
 
 
 class EndpointStage:
@@ -126,6 +126,7 @@ class EndpointStage:
         self.host.apply(setup, own)
         self._sweep(setup)
         self._take_enforced()
+        self.engine.settle()
 
     def on_enforced(self, listener: Callable[[], None]) -> None:
         """Be told when `enforced` changes."""
@@ -162,7 +163,7 @@ class EndpointStage:
         for row in ready:
             if row.id not in self.errors:
                 setup.policy_maps.drop_stale(row.id)
-                self.programmed[row.id] = Programmed(row, self.engine.of(row))
+                self.programmed[row.id] = Programmed(row, self.engine.of(row).outline)
 
     def _changed(self, number: int) -> None:
         self._dirty.add(number)
