@@ -51,6 +51,13 @@ def test_default_deny_names_the_policy_whose_presence_denies(cluster):
     )
 
 
+def test_several_policies_deny_by_default_together(cluster):
+    cluster.apply(closed("db", "ingress"), cnp("more", {"endpointSelector": {}, "ingress": [{}]}))
+    assert cluster.explain("shop/web", "shop/db")["ingress"]["reason"] == (
+        f"denied by default: no rule allows it, and {CLOSED_DB}, CiliumNetworkPolicy shop/more deny what none allows"
+    )
+
+
 def test_the_mode_always_denies_without_any_policy():
     told = Cluster("always").explain("shop/web", "shop/db")
     assert told["egress"]["reason"] == (

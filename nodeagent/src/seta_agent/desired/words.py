@@ -7,8 +7,9 @@ MODE_ALWAYS = "policyEnforcementMode always"
 
 def denied_by_default(policies: Iterable[str]) -> str:
     """No rule allows it, and these policies' presence denies what none allows; none: the cluster's mode does."""
-    named = ", ".join(sorted(policies)) or MODE_ALWAYS
-    return f"denied by default: no rule allows it, and {named} denies what none allows"
+    named = sorted(policies) or [MODE_ALWAYS]
+    verb = "denies" if len(named) == 1 else "deny"
+    return f"denied by default: no rule allows it, and {', '.join(named)} {verb} what none allows"
 
 
 def denied_by(policies: Iterable[str]) -> str:

@@ -1,0 +1,65 @@
+"""Tables in, the API's JSON out, where it is about policy."""
+
+import ipaddress
+
+import pytest
+
+from seta_agent.api import views
+from seta_agent.tables import Endpoint, Policy, PolicyDirection, PolicyEntry, PolicyRule, PortMatch, SelectorSet, Tables
+
+
+def row(**changes):
+    fields = {"id": 7, "namespace": "ns", "pod": "p", "pod_uid": "u", "container_id": "c", "ifname": "l", "ifindex": 1}
+    return Endpoint(**fields, mac="m", node_mac="n", ipv4=ipaddress.IPv4Address("10.0.1.5"), identity=300, **changes)
+
+
+@pytest.mark.parametrize(
+    ("enforced", "audit", "shown"),
+    [
+        (True, False, "Enabled"),
+        (True, True, "Disabled (Audit)"),
+        (False, False, "Disabled"),
+        (False, True, "Disabled"),
+    ],
+)
+def test_enforcement_says_that_it_only_reports(enforced, audit, shown):
+    found = views.endpoint(row(audit=audit), (enforced, False))
+    assert found["policy"] == {"ingress": shown, "egress": "Disabled"}
+
+
+def policies():
+    allow = PolicyEntry("spec.ingress[0]", deny=False, peers=("ss-b",), ports=(PortMatch("TCP", 80, 90),))
+    direction = PolicyDirection(default_deny=True, entries=(allow,))
+    yields = PolicyEntry("spec.egress[0]", deny=True, peers=None, ports=(PortMatch("TCP", name="http"),), yields=True)
+    tables = Tables()
+    rules = (PolicyRule("ss-a", direction, None), PolicyRule("", None, PolicyDirection(False, (yields,)), ("n1",)))  # noqa: FBT003
+    tables.policies.set("cnp.ns.p", Policy("cnp.ns.p", "CiliumNetworkPolicy ns/p", 3, rules))
+    for name, text, numbers in (("ss-a", "app=a", {300}), ("ss-b", "app=b", {302, 301}), ("ss-c", "app=c", set())):
+        tables.selector_sets.set(name, SelectorSet(name, text, frozenset(numbers)))
+    return tables
+
+
+def test_a_policy_is_shown_with_whom_it_matches_now():
+    (found,) = views.policies(policies())
+    ingress, egress = found["rules"]
+    assert ingress["subject"] == {"set": "ss-a", "selector": "app=a", "identities": [300]}
+    assert ingress["ingress"]["entries"] == [
+        {
+            "origin": "spec.ingress[0]",
+            "action": "Allow",
+            "peers": [{"set": "ss-b", "selector": "app=b", "identities": [301, 302]}],
+            "ports": ["80-90/TCP"],
+        }
+    ]
+    assert (egress["nodes"], "subject" in egress) == (["n1"], False)
+    assert egress["egress"]["entries"] == [
+        {"origin": "spec.egress[0]", "action": "Deny", "yields": True, "ports": ["http/TCP"]}
+    ]
+
+
+def test_selectors_are_shown_with_their_users_and_members():
+    assert [tuple(item.values()) for item in views.selectors(policies())] == [
+        ("ss-a", "app=a", ["CiliumNetworkPolicy ns/p"], [300]),
+        ("ss-b", "app=b", ["CiliumNetworkPolicy ns/p"], [301, 302]),
+        ("ss-c", "app=c", [], []),
+    ]
