@@ -42,7 +42,7 @@ ENTITIES = {"world": {2, RANGE}, "kube-apiserver": {7}, "remote-node": {6, 7}, "
 
 
 class Cluster:
-    def __init__(self, mode="default"):
+    def __init__(self, mode="default", agent="n1"):
         self.tables = Tables()
         for name, node in NODES.items():
             self.tables.nodes.set(name, node)
@@ -59,7 +59,7 @@ class Cluster:
         frontend = Frontend(1, "ClusterIP", IP("10.96.0.9"), 80)
         self.tables.services.set(("shop", "db"), Service("shop", "db", (ServicePort("", "TCP", (frontend,), ()),)))
         self.tables.policies.synced = self.tables.selector_sets.synced = True
-        self.engine = PolicyEngine(self.tables, mode, "n1", lambda: None)
+        self.engine = PolicyEngine(self.tables, mode, agent, lambda: None)
         self.explainer = Explainer(self.tables, self.engine, host_policies=True)
 
     def apply(self, *manifests):

@@ -181,6 +181,23 @@ def test_a_node_is_the_host_to_its_own_pods_and_remote_to_others(cluster):
     assert (told["verdict"], told["from"]["identity"]) == ("denied", 7)
 
 
+@pytest.mark.parametrize("agent", ["n1", "n2"])
+@pytest.mark.parametrize("pod", ["shop/web", "shop/db"])
+def test_every_node_explains_the_way_to_the_api_server_alike(agent, pod):
+    cluster = Cluster(agent=agent)
+    spec = {"endpointSelector": {}, "egress": [{"toEntities": ["kube-apiserver"]}]}
+    cluster.apply(cnp("api", spec))
+    assert cluster.explain(pod, "192.168.10.1", "6443/TCP")["verdict"] == "allowed"
+    assert cluster.explain(pod, "192.168.10.2", "6443/TCP")["verdict"] == "denied"
+
+
+def test_a_policy_for_nodes_cannot_shut_out_the_kubelet(cluster):
+    spec = {"nodeSelector": {"matchLabels": {"kubernetes.io/hostname": "n2"}}, "ingress": [{}]}
+    cluster.apply({"kind": "CiliumClusterwideNetworkPolicy", "metadata": {"name": "n2"}, "spec": spec})
+    told = cluster.explain("192.168.10.1", "192.168.10.2", "10250/TCP")
+    assert told["ingress"]["reason"] == "allowed by safeguard"
+
+
 def test_a_policy_for_nodes_is_explained_and_its_remedy_names_the_node(cluster):
     spec = {"nodeSelector": {"matchLabels": {"kubernetes.io/hostname": "n2"}}, "ingress": [{}]}
     metadata = {"name": "n2"}

@@ -18,6 +18,7 @@ from seta_agent.api.questions import QuestionError
 from seta_agent.bpf.errors import BpfError, Reason
 from seta_agent.cni import ipam
 from seta_agent.cni.endpoints import EndpointStore, v4_cidrs
+from seta_agent.desired.endpoints import HOST_ENDPOINT
 from seta_agent.monitor import decode
 from seta_agent.monitor.hub import MonitorHub
 from seta_agent.monitor.why import Why
@@ -31,7 +32,6 @@ from seta_agent.watch.reflector import Reflector
 Json = dict[str, Any]
 Answer = TypeVar("Answer")
 POLICY_MAP = "cilium_policy_v2_"
-HOST_ENDPOINT = 65535  # the node itself
 SWITCH = {"Enabled": True, "Disabled": False}
 
 
@@ -148,7 +148,10 @@ class Backend:
         engine = self._programmer.policy_engine
         if not engine.listed:
             raise UnavailableError("the policies have not been listed yet; try again in a moment")
-        explainer = Explainer(self._tables, engine, host_policies=self._settings.enable_host_firewall)
+        settings = self._settings
+        explainer = Explainer(
+            self._tables, engine, host_policies=settings.enable_host_firewall, tunnel_port=settings.tunnel_port
+        )
         try:
             return explainer.explain(source, destination, questions.parse(port))
         except (PartyError, QuestionError) as error:
@@ -170,13 +173,13 @@ class Backend:
         return await self._read(lambda: dumps.lb(self._kernel.dump))
 
     async def bpf_policy(self, name: str) -> list[Json]:
-        number = self._endpoint(name).id
+        number = HOST_ENDPOINT if name == str(HOST_ENDPOINT) and self._guards_host() else self._endpoint(name).id
         keys, values = await self._read(lambda: self._kernel.dump(f"{POLICY_MAP}{number:05d}"))
         return self._policy(keys, values)
 
     async def bpf_policies(self) -> list[Json]:
-        """Every endpoint's policy map."""
-        numbers = sorted(self._tables.endpoints.keys())
+        """Every endpoint's policy map, and the node's own if a policy is for it."""
+        numbers = sorted(self._tables.endpoints.keys()) + [HOST_ENDPOINT] * self._guards_host()
         directory = self._settings.maps_dir
         return [
             {
@@ -186,6 +189,9 @@ class Backend:
             }
             for number in numbers
         ]
+
+    def _guards_host(self) -> bool:
+        return (self._settings.maps_dir / f"{POLICY_MAP}{HOST_ENDPOINT}").exists()
 
     async def bpf_ipcache(self) -> list[Json]:
         return await self._read(lambda: dumps.ipcache(*self._kernel.dump("cilium_ipcache_v2")))

@@ -4,15 +4,17 @@ Called by the backend. Nothing is sent and no map is read: every node's agent ha
 pods, so any of them answers for any two ends, with the code that fills the maps.
 """
 
+import collections
 import dataclasses
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from seta_agent.api import suggestion
 from seta_agent.api.parties import Party, find, seen_from
 from seta_agent.api.questions import Question
+from seta_agent.api.viewpoint import SetsAt
 from seta_agent.api.views import identity_labels
-from seta_agent.desired import policy, verdict, words
+from seta_agent.desired import hostpolicy, policy, verdict, words
 from seta_agent.programmer import policyindex
 from seta_agent.programmer.endpointpolicy import PolicyEngine
 from seta_agent.tables import ReservedIdentity, Tables
@@ -30,9 +32,18 @@ class Side:
     verdict: verdict.Verdict | None  # None: nobody enforces policy there
 
 
+class Rules(NamedTuple):
+    """What is said about one subject, and the sets that it speaks of."""
+
+    ingress: policy.Rules
+    egress: policy.Rules
+    sets: policy.Sets
+
+
 class Explainer:
-    def __init__(self, tables: Tables, engine: PolicyEngine, *, host_policies: bool) -> None:
+    def __init__(self, tables: Tables, engine: PolicyEngine, *, host_policies: bool, tunnel_port: int = 8472) -> None:
         self._tables = tables
+        self._tunnel_port = tunnel_port
         self._engine = engine
         self._host_policies = host_policies
 
@@ -49,28 +60,34 @@ class Explainer:
 
     def _side(self, subject: Party, peer: Party, asked: verdict.Packet, *, egress: bool) -> Side:
         number = seen_from(self._tables, subject, peer)
-        rules = self._rules(subject)
+        found = self._rules(subject)
         to_own_pod = egress and subject.is_node and subject.node == peer.node  # passes no program of the node's
-        if rules is None or subject == peer or to_own_pod:
+        if found is None or subject == peer or to_own_pod:
             return Side(subject, number, egress, None)
         exempt = not egress and subject.pod is not None and number == ReservedIdentity.HOST
         if exempt:  # the datapath asks no policy: kubelet's probes live from that
             return Side(subject, number, egress, verdict.Verdict(allowed=True, enforced=True, localhost=True))
-        return Side(subject, number, egress, self._decide(rules[egress], subject, number, asked, egress=egress))
+        return Side(subject, number, egress, self._decide(found, subject, number, asked, egress=egress))
 
-    def _rules(self, subject: Party) -> tuple[policy.Rules, policy.Rules] | None:
-        """(ingress, egress); None where no policy of ours is enforced."""
+    def _rules(self, subject: Party) -> Rules | None:
+        """Of a pod, or of a node with what its policies cannot shut out; None: no policy of ours is enforced there."""
         index = self._engine.index
+        node = self._tables.nodes.get(subject.node)
+        sets = SetsAt(index.sets, self._tables.selector_sets, is_api_server=node is not None and node.kube_apiserver)
         if subject.pod is not None:
-            return policy.select(index.selecting(subject.identity), subject.identity, index.sets)
-        if subject.is_node and self._host_policies:
-            return policy.select_node(index.selecting_node(subject.node), subject.node)
-        return None
+            return Rules(*policy.select(index.selecting(subject.identity), subject.identity, sets), sets)
+        if not subject.is_node or not self._host_policies:
+            return None
+        found = policy.select_node(index.selecting_node(subject.node), subject.node)
+        around = hostpolicy.around(self._tables, subject.node)
+        guarded = hostpolicy.with_safeguards(*found, around, self._tunnel_port)
+        return Rules(*guarded, collections.ChainMap(dict(around.sets), dict(sets)))
 
     def _decide(
-        self, rules: policy.Rules, subject: Party, peer: int, asked: verdict.Packet, *, egress: bool
+        self, of_subject: Rules, subject: Party, peer: int, asked: verdict.Packet, *, egress: bool
     ) -> verdict.Verdict:
-        sets, named = self._engine.index.sets, self._engine.named_ports
+        rules = of_subject.egress if egress else of_subject.ingress
+        sets, named = of_subject.sets, self._engine.named_ports
         mode = self._engine.mode if subject.pod is not None else self._engine.host_mode
         if egress:
             found = policy.egress(rules, mode, sets, named)
@@ -132,7 +149,7 @@ def _reason(side: Side) -> str:
         return "allowed: a node always reaches its own pods"
     if found.default_allow:
         return "allowed: no policy that selects it denies by default"
-    named = [f"{rule.source} ({rule.origin})" for rule in found.rules]
+    named = [one.source if one.origin == one.source else f"{one.source} ({one.origin})" for one in found.rules]
     if named:
         return words.allowed_by(named) if found.allowed else words.denied_by(named)
     return words.denied_by_default(found.default_deny)

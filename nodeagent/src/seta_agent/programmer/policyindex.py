@@ -63,12 +63,12 @@ class PolicyIndex:
             if name not in self._users:
                 self.sets.pop(name, None)
             return set()
-        self.sets[name] = members = self._members(row)
+        self.sets[name] = now = members(row, is_api_server=self._is_api_server)
         concerned: Identities = set()
         for user in self._users.get(name, ()):
             rules = self._policies[user].rules
             if any(rule.subject == name for rule in rules):
-                concerned |= old ^ members
+                concerned |= old ^ now
             if name in _peers_of(self._policies[user]):
                 concerned |= self._subjects(user)
         for waiting in [one for one in self._waiting if self._waits_for(one, name)]:
@@ -97,15 +97,6 @@ class PolicyIndex:
     def with_named_egress_ports(self) -> Identities:
         """The identities whose egress depends on what ports of other pods are called."""
         return set().union(*(self._subjects(name) for name in self._by_port_name))
-
-    def _members(self, row: SelectorSet) -> frozenset[int]:
-        """The identities of a set as this node sees them: its own address is the host, API server or not.
-
-        Sets that have remote nodes as such are of others.
-        """
-        if self._is_api_server and API_SERVER in row.identities and REMOTE_NODE not in row.identities:
-            return row.identities | {ReservedIdentity.HOST}
-        return row.identities
 
     def _lacks_subject(self, rule: PolicyRule) -> bool:
         return rule.nodes is None and rule.subject not in self.sets
@@ -142,6 +133,16 @@ class PolicyIndex:
         for name in names:
             if name not in self._users and self._tables.selector_sets.get(name) is None:
                 self.sets.pop(name, None)
+
+
+def members(row: SelectorSet, *, is_api_server: bool) -> frozenset[int]:
+    """The identities of a set as a node sees them: its own address is the host, also where that is the API server.
+
+    Sets that have remote nodes as such are of others.
+    """
+    if is_api_server and API_SERVER in row.identities and REMOTE_NODE not in row.identities:
+        return row.identities | {ReservedIdentity.HOST}
+    return row.identities
 
 
 def named_ports(found: Iterable[str]) -> ports.Named:
