@@ -8,13 +8,13 @@ import pathlib
 import sys
 import tempfile
 
-from tests.bench import agent, datapath, policies, policy, report, services
+from tests.bench import agent, datapath, policies, policy, policy_scale, report, services
 from tests.bench.cluster import ROOT, cluster
 from tests.netbench import build
 
 NATIVE = ("--set", "routingMode=native", "--set", "autoDirectNodeRoutes=true")
 POD_CIDRS = ("--set", "ipv4NativeRoutingCIDR=10.0.0.0/8")
-SECTIONS = ("datapath", "policy", "agent", "services")
+SECTIONS = ("policy_scale", "datapath", "policy", "agent", "services")
 
 
 def main() -> None:
@@ -22,6 +22,10 @@ def main() -> None:
     if unknown := wanted - set(SECTIONS):
         raise SystemExit(f"no such section: {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
     page = report.Report(ROOT / "docs/benchmarks.md", ROOT / "build/bench.json")
+    if "policy_scale" in wanted:
+        page.add(policy_scale.measure())
+    if wanted <= {"policy_scale"}:
+        return
     with tempfile.TemporaryDirectory() as scratch:
         netbench = build.binary(pathlib.Path(scratch))
         if "datapath" in wanted:
