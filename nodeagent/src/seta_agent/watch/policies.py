@@ -9,6 +9,7 @@ from typing import Any
 from seta_agent.tables import Policy, PolicyDirection, PolicyEntry, PolicyRule, PortMatch, SelectorSet
 
 ACTIONS = {"Allow": False, "Deny": True}  # action -> deny
+_NUMBERS: dict[int, int] = {}  # identity -> the one object for it: sets of thousands share their members
 PROTOCOLS = frozenset({"TCP", "UDP", "SCTP", "ICMP", "ICMPV6", "ANY"})
 
 
@@ -62,5 +63,5 @@ def _port(port: dict[str, Any]) -> PortMatch:
 
 def selector_set(item: dict[str, Any]) -> SelectorSet:
     spec = item["spec"]
-    identities = frozenset(int(number) for number in spec.get("identities") or ())
+    identities = frozenset(_NUMBERS.setdefault(number, number) for number in map(int, spec.get("identities") or ()))
     return SelectorSet(item["metadata"]["name"], spec.get("selector") or "", identities)
