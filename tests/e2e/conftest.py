@@ -21,6 +21,7 @@ MODES = {  # routing mode -> values of the chart
     "native": ["routingMode=native", "autoDirectNodeRoutes=true", "ipv4NativeRoutingCIDR=10.0.0.0/8"],
     "tunnel": ["routingMode=tunnel", "tunnelProtocol=vxlan"],
 }
+ALWAYS = ["hostFirewall.enabled=true"]  # in every mode: without a host policy it changes nothing
 PATIENCE = 300  # seconds; every command of a test ends by then
 
 
@@ -112,7 +113,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
             pytest.skip(f"only against the cluster {running}")
         yield Cluster(running)
         return
-    values = [part for value in MODES[request.param] for part in ("--set", value)]
+    values = [part for value in (*MODES[request.param], *ALWAYS) for part in ("--set", value)]
     yield from brought_up("e2e", *values)
 
 

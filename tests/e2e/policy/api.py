@@ -18,6 +18,7 @@ Manifest = dict[str, Any]
 PATHS = {  # kind -> path of all its objects
     "Namespace": "/api/v1/namespaces",
     "Pod": "/api/v1/pods",
+    "ConfigMap": "/api/v1/configmaps",
     "Node": "/api/v1/nodes",
     "Service": "/api/v1/services",
     "ServiceAccount": "/api/v1/serviceaccounts",
@@ -74,6 +75,10 @@ class API:
     def label(self, manifest: Manifest, labels: dict[str, str | None]) -> None:
         """None removes a label."""
         self._request("PATCH", _path(manifest), {"metadata": {"labels": labels}}, MERGE)
+
+    def annotate(self, manifest: Manifest, annotations: dict[str, str | None]) -> None:
+        """None removes an annotation."""
+        self._request("PATCH", _path(manifest), {"metadata": {"annotations": annotations}}, MERGE)
 
     def delete(self, manifest: Manifest) -> None:
         """Also where it is gone already."""

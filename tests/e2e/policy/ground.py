@@ -22,6 +22,7 @@ PORTS: list[int] = PLAN["ports"]
 WORLD: str = PLAN["world"]
 NODES = ("k8s-s", "k8s-w1", "k8s-w2")
 KINDS = ("Namespace", "Pod", "Node", "CiliumNode", "Service", "EndpointSlice", "CiliumCIDRGroup")
+CONFIG = {"kind": "ConfigMap", "metadata": {"name": "seta-config", "namespace": "kube-system"}}
 Labels = dict[str, str | None]  # key -> value, None where the label is taken away
 
 
@@ -36,6 +37,7 @@ class Ground:
         self._wanted: dict[tuple[str, str, str], Manifest] = {}  # (kind, namespace, name) -> what was applied
         self._labels: dict[str, Labels] = {}  # "pod red/a" or "namespace red" -> what differs from the plan
         self._binary = binary
+        self._tunnel = self.api.get(CONFIG)["data"]["routing-mode"] == "tunnel"
 
     def build(self) -> None:
         for manifest in plan():
@@ -80,6 +82,14 @@ class Ground:
         prober.go()
         answers = prober.answers()
         return answers[Flow(source, destination, "TCP", port)]
+
+    def seen_as(self, source: str, destination: str) -> str:
+        """The source as it arrives. In tunnel mode a pod's packets to another node go outside of the tunnel, under the
+        address of the pod's node: the LAN does not know pods."""
+        if source not in PLAN["pods"] or not destination.startswith("node:") or not self._tunnel:
+            return source
+        home = f"node:{PLAN['pods'][source]['node']}"
+        return source if home == destination else home
 
     def objects(self) -> list[Manifest]:
         """What the reference evaluator has to know of the cluster, as the API server has it now."""

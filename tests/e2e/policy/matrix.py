@@ -1,5 +1,6 @@
 """Every pair of places, protocol and port: what the reference expects, what the wire does, and how they differ."""
 
+import dataclasses
 import itertools
 import time
 from collections.abc import Iterable
@@ -7,11 +8,11 @@ from collections.abc import Iterable
 from tests.e2e.policy.api import Manifest
 from tests.e2e.policy.ground import NODES, PLAN, PORTS, WORLD, Ground
 from tests.policy.reference import evaluate
-from tests.policy.reference.flows import Flow, Settings
+from tests.policy.reference.flows import Flow, Verdict
 
 Matrix = dict[Flow, bool]  # probe -> whether it gets through
 ECHO = 8  # the ICMP type of a ping
-CONVERGED, STAYS, PAUSE = 15.0, 0.5, 0.05  # seconds: until it must be right, how long it must stay, between probes
+CONVERGED, STAYS, PAUSE = 15.0, 0.3, 0.05  # seconds: until it must be right, how long it must stay, between probes
 
 
 def flows() -> list[Flow]:
@@ -40,8 +41,29 @@ def teach(ground: Ground) -> None:
         prober.learn([flow for flow in flows() if flow.source == place], ground.addresses)
 
 
-def expected(objects: list[Manifest], policies: list[Manifest], settings: Settings) -> Matrix:
-    return {flow: evaluate.evaluate(objects, policies, flow, settings).allowed for flow in flows()}
+def expected(ground: Ground, policies: list[Manifest]) -> Matrix:
+    """What the reference says of the cluster as the API server has it now.
+
+    Of the pods the evaluator reads, at every flow anew, only the two ends: no other has a say in the verdict."""
+    objects = ground.objects()
+    rest = [each for each in objects if each["kind"] != "Pod"]
+    pods = {_place(each): each for each in objects if each["kind"] == "Pod"}
+
+    def verdict(flow: Flow) -> Verdict:
+        ends = [pods[end] for end in (flow.source, flow.destination) if end in pods]
+        return evaluate.evaluate([*rest, *ends], policies, flow)
+
+    def allowed(flow: Flow) -> bool:
+        arrives = dataclasses.replace(flow, source=ground.seen_as(flow.source, flow.destination))
+        if arrives.source == flow.source:
+            return verdict(flow).allowed
+        return verdict(flow).egress.allowed and verdict(arrives).ingress.allowed
+
+    return {flow: allowed(flow) for flow in flows()}
+
+
+def _place(pod: Manifest) -> str:
+    return f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
 
 
 def probed(ground: Ground) -> Matrix:

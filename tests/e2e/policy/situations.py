@@ -24,9 +24,10 @@ HERE = pathlib.Path(__file__).parent / "situations"
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """A state of the cluster. `objects` are those beside the policies."""
+    """A state of the cluster. `objects` are those beside the policies. harmless: it changes no verdict."""
 
     says: str
+    harmless: bool
     policies: list[Manifest]
     labels: dict[str, dict[str, str | None]]
     objects: list[Manifest]
@@ -51,7 +52,7 @@ def _situation(raw: dict[str, Any]) -> Situation:
             "labels": _over(state["labels"], one.get("labels", {})),
             "objects": state["objects"] + one.get("objects", []),
         }
-        steps.append(_step(one["says"], copy.deepcopy(state)))
+        steps.append(_step(one, copy.deepcopy(state)))
     return Situation(raw["says"], steps)
 
 
@@ -59,6 +60,6 @@ def _over(known: dict[str, Any], newer: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in (known | newer).items() if value is not None}
 
 
-def _step(says: str, state: dict[str, Any]) -> Step:
+def _step(raw: dict[str, Any], state: dict[str, Any]) -> Step:
     policies = [catalogue.policy(key, spec) for key, spec in state["policies"].items()]
-    return Step(says, policies, state["labels"], state["objects"])
+    return Step(raw["says"], raw.get("harmless", False), policies, state["labels"], state["objects"])
