@@ -30,7 +30,7 @@ def _node(pick: Pick, index: int) -> list[Manifest]:
     return [
         {
             "kind": "Node",
-            "metadata": {"name": name, "labels": pick.mapping(words.NODE_LABELS)},
+            "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, **pick.mapping(words.NODE_LABELS)}},
             "status": {"addresses": [{"type": "InternalIP", "address": words.node_address(index)}]},
         },
         {

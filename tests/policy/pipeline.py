@@ -11,10 +11,12 @@ import typing
 
 import numpy as np
 
+from seta_agent.api import questions
+from seta_agent.api.explain import Explainer
 from seta_agent.bpf import btf
 from seta_agent.desired import encode, ipcache, policymap
 from seta_agent.programmer.endpointpolicy import EndpointPolicy, PolicyEngine
-from seta_agent.tables import Endpoint, IPAddress, IPNetwork, Node, Pod, Tables
+from seta_agent.tables import Endpoint, IPAddress, IPNetwork, Node, Pod, RemotePod, Tables
 from seta_agent.watch import cluster as read_cluster
 from seta_agent.watch import pods as read_pods
 from seta_agent.watch import policies as read_policies
@@ -57,6 +59,7 @@ class Pipeline:
         }
         for engine in self._engines.values():
             engine.concerned()
+        self._fill_pods()
         self._maps: dict[tuple[str, tuple[str, str] | None], tuple[EndpointPolicy, list[lookup.Entry]]] = {}
         self._caches: dict[str, list[tuple[IPNetwork, int]]] = {}  # node -> its IP cache
 
@@ -71,6 +74,14 @@ class Pipeline:
             egress=self._decide(source, destination, flow, egress=True),
             ingress=self._decide(destination, source, flow, egress=False),
         )
+
+    def explain(self, flow: Flow) -> dict[str, typing.Any]:
+        """As `seta policy explain` does, asked at the destination's node."""
+        ends = [self._end(word, flow.node_address) for word in (flow.source, flow.destination)]
+        words = ["/".join(end.pod) if end.pod else str(end.address) for end in ends]
+        engine = self._engines[ends[1].node or ends[0].node]
+        question = questions.Question(flow.protocol.upper(), str(flow.port))
+        return Explainer(self._tables, engine, host_policies=True).explain(*words, question)
 
     # From manifests to tables.
 
@@ -94,6 +105,17 @@ class Pipeline:
                 self._pods[key] = read_pods.pod({**item, "metadata": metadata}), item
         for table in (tables.policies, tables.selector_sets, tables.identities, tables.nodes):
             table.synced = True
+
+    def _fill_pods(self) -> None:
+        """As every node knows them from the slices."""
+        nodes = {node.name: node.internal_ips[0] for node in self._tables.nodes}
+        for key, (row, item) in self._pods.items():
+            address = (item.get("status") or {}).get("podIP")
+            node_ip = nodes.get(item["spec"].get("nodeName") or "")
+            if row is not None and address and node_ip is not None:
+                addresses = (ipaddress.ip_address(address),)
+                pod = RemotePod(*key, self._operator.pod_number(key), addresses, node_ip, row.named_ports)
+                self._tables.remote_pods.set("/".join(key), (pod,))
 
     def _fill_node(self, item: Manifest, objects: list[Manifest]) -> None:
         """The CiliumNode as the operator would write it: what the situation gives it, with what Node says."""

@@ -25,7 +25,7 @@ PORT_NAMES = ("http", "dns", "sql")
 EDGES = (80, 53, 443, 8080, 1, 65535)
 RANGES = ((80, 443), (53, 53), (79, 81), (1, 80), (443, 65535), (1, 65535), (1024, 8080), (8081, 9000))
 PORTS = tuple(dict.fromkeys(port for edge in EDGES for port in (edge, edge - 1, edge + 1) if 1 <= port <= 65535))
-MANAGEMENT = (("TCP", 6443), ("TCP", 10250), ("UDP", 8472))
+MANAGEMENT = (("TCP", 6443), ("TCP", 10250), ("UDP", 8472), ("TCP", 2379), ("UDP", 68))
 
 ENTITIES = (
     "world", "all", "cluster", "host", "remote-node", "kube-apiserver", "none", "unmanaged", "health", "ingress",

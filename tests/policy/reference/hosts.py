@@ -12,6 +12,8 @@ from tests.policy.reference.statements import Question
 
 KUBELET = ("TCP", 10250)
 OVERLAY = ("UDP", 8472)
+ETCD = (("TCP", 2379), ("TCP", 2380))  # between API servers
+DHCP = {"ingress": ("UDP", 68), "egress": ("UDP", 67)}  # where a node may have its address from
 
 
 def essential(question: Question) -> RuleRef | None:
@@ -19,14 +21,23 @@ def essential(question: Question) -> RuleRef | None:
     if not isinstance(subject, Node):
         return None
     traffic = (question.flow.protocol, question.flow.port)
-    peer_is_node = question.peer.has("remote-node") or question.peer.has("kube-apiserver")
+    peer_is_server = question.peer.has("kube-apiserver")
+    peer_is_node = question.peer.has("remote-node")
     if traffic in _api_server_ports(question):
         return RuleRef("builtin", "", "host-essentials", "kube-apiserver")
-    if traffic == KUBELET and peer_is_node:
+    if traffic == KUBELET and (peer_is_node or peer_is_server):
         return RuleRef("builtin", "", "host-essentials", "kubelet")
     if traffic == OVERLAY and peer_is_node:
         return RuleRef("builtin", "", "host-essentials", "overlay")
+    if traffic in ETCD and peer_is_server and _is_api_server(question, subject):
+        return RuleRef("builtin", "", "host-essentials", "etcd")
+    if traffic == DHCP[question.direction]:
+        return RuleRef("builtin", "", "host-essentials", "dhcp")
     return None
+
+
+def _is_api_server(question: Question, subject: Node) -> bool:
+    return any(each.address in subject.addresses for each in question.cluster.api_servers())
 
 
 def _api_server_ports(question: Question) -> set[tuple[str, int]]:
