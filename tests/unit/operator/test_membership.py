@@ -186,6 +186,9 @@ async def test_a_network_policy_is_judged_in_its_compiled_policy(bench: Bench) -
     await settle_all(it)
     assert conditions(bench.api.of(names.COMPILED_POLICY)["np.ns.np"]) == {"Valid": ("True", "1 rule compiled")}
     assert "status" not in bench.api.of(names.K8S_NETWORK_POLICY)["np"]
+    bench.gone(names.COMPILED_POLICY, "np.ns.np")
+    await settle_all(it)
+    assert "Valid" in conditions(bench.api.of(names.COMPILED_POLICY)["np.ns.np"]), "told again"
 
 
 def report(bench: Bench, name: str, **enforced: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from seta_crds.selectors import Selector
 from seta_operator.services.problems import Problem
-from seta_operator.services.setspec import LabelSet, SetSpec
+from seta_operator.services.setspec import SetSpec
 from seta_operator.store.facts import JSON
 
 
@@ -19,11 +19,6 @@ class Compiled:
     nodes: dict[int, Selector] = field(default_factory=dict)  # place of a host rule in `rules` -> nodes it is about
     specs: dict[str, SetSpec] = field(default_factory=dict)  # set -> what it is of
     problems: list[Problem] = field(default_factory=list)
-
-    @property
-    def selectors(self) -> dict[str, Selector]:
-        """Set -> selector, of the sets that are of labels."""
-        return {name: spec.selector for name, spec in self.specs.items() if isinstance(spec, LabelSet)}
 
     def refer(self, spec: SetSpec) -> str:
         """Name of the spec's set."""

@@ -60,10 +60,6 @@ class Lasting(Generic[T]):
         """What a number stands for."""
         return self._allotment.thing(number)
 
-    def numbers(self) -> list[int]:
-        """Every number given out, ascending."""
-        return self._allotment.numbers()
-
     def has_left(self, number: int) -> bool:
         """Whether its identity is to be no more."""
         return number in self._leaving

@@ -94,6 +94,7 @@ class Policy(Subject[Source]):
         if COLLECT in keys:
             self._membership.collect(time.monotonic(), self._grace)
         self._writes.open({kind: marked[kind] for kind in (*WRITTEN, *POLICIES)})
+        self._writes.open(self._judged_in(marked[names.COMPILED_POLICY]))
         for source in await self._writes.write():
             self._verdicts.judge(source, wanted.policy_name(*source), self._compiled[source])
         return self._writes.left()
@@ -131,6 +132,11 @@ class Policy(Subject[Source]):
             self._membership.surrounding(lambda spec: isinstance(spec, GroupSet))
         if marked[names.SERVICE]:
             self._membership.surrounding(_about(marked[names.SERVICE]))
+
+    def _judged_in(self, changed: set[Key]) -> dict[Kind, set[Key]]:
+        """The NetworkPolicies whose verdict is in these: who makes one anew loses what was told."""
+        kind = names.K8S_NETWORK_POLICY
+        return {kind: {key for one, key in self._compiled if one == kind and changed and _name((one, key)) in changed}}
 
     def _of_nodes(self) -> list[Source]:
         return [source for source, compiled in self._compiled.items() if compiled.nodes]
