@@ -137,7 +137,10 @@ def test_killed_in_the_middle_of_work(lone_operator: Operator, api: Client, mill
         lone_operator.start()
         for n in range(10):
             word = f"r{round_}n{n}"
-            for body in (pod(word, crew="yes"), service(word), node(word, round_ * 10 + n + 1), policy(word, app=word)):
+            wide = policy(word, app=word)
+            wide["spec"]["ingress"].append({"fromNodes": [{}]})
+            wide["spec"]["egress"] = [{"toCIDR": [f"10.{round_}.{n}.0/24"]}]
+            for body in (pod(word, crew="yes"), service(word), node(word, round_ * 10 + n + 1), wide):
                 api.apply(body)
         time.sleep(milliseconds / 1000)  # the moment of death is what is varied
         lone_operator.kill()
@@ -155,7 +158,14 @@ def test_killed_in_the_middle_of_work(lone_operator: Operator, api: Client, mill
     wanted = {
         f"any:app={name.partition('app=')[2].partition(',')[0]}": n for name, n in numbers(api).items() if n in crew
     }
-    assert sets == {f"{text},k8s:io.kubernetes.pod.namespace=default": [number] for text, number in wanted.items()}
+    pods = {text: members for text, members in sets.items() if text.startswith("any:")}
+    assert pods == {f"{text},k8s:io.kubernetes.pod.namespace=default": [number] for text, number in wanted.items()}
+    ranges_of = {text: number for text, number in numbers(api).items() if text.startswith("cidr:")}
+    assert {text: sets[text] for text in ranges_of} == {text: [number] for text, number in ranges_of.items()}
+    assert len(ranges_of) == 30
+    own = sorted(number for text, number in numbers(api).items() if text.startswith("node "))
+    assert sets["node:*"] == own
+    assert len(own) == 31, "the probe's node, too"
 
 
 def test_a_deleted_identity_in_use_comes_back_with_its_number(lone_operator: Operator, api: Client) -> None:
