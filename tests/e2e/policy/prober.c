@@ -28,6 +28,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "live.h"
+
 #define PROBES 512
 #define WAIT 0.25	/* seconds that a denied probe takes */
 #define AGAIN 0.1	/* seconds after which datagrams are sent once more: a busy machine loses some */
@@ -61,27 +63,6 @@ enum kind { COMMANDS, LISTENER, DATAGRAMS, ACCEPTED, RAW, PROBE };
 static struct probe probes[PROBES];
 static int count, ep, raw_sctp, raw_icmp, ports[8], port_count;
 static uint16_t fresh;	/* the next id of a probe */
-
-/* Live flows of this end. A flow with a peer belongs to a shared UDP socket. */
-static struct flow {
-	int fd;
-	struct sockaddr_in peer;
-} live[2] = {{.fd = -1}, {.fd = -1}};
-static double heard[2];
-
-static void die(const char *what)
-{
-	fprintf(stderr, "prober: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
-static double now(clockid_t clock)
-{
-	struct timespec t;
-
-	clock_gettime(clock, &t);
-	return t.tv_sec + t.tv_nsec / 1e9;
-}
 
 static void watch(int fd, enum kind kind, uint32_t value, uint32_t events)
 {
@@ -287,51 +268,6 @@ static void finish(struct probe *p)
 		return;
 	setsockopt(p->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 	close(p->fd);
-}
-
-/* ---- live flows ---- */
-
-static void go_live(struct sockaddr_in to)
-{
-	for (int i = 0; i < 2; i++) {
-		int fd = socket(AF_INET, i == 0 ? SOCK_STREAM : SOCK_DGRAM, 0);
-
-		if (connect(fd, (void *)&to, sizeof(to)))
-			die("live connection");
-		live[i] = (struct flow){.fd = fd};
-		heard[i] = 0;
-	}
-}
-
-static void hush(void)
-{
-	if (live[0].fd >= 0)
-		close(live[0].fd);
-	if (live[1].fd >= 0 && !live[1].peer.sin_port)
-		close(live[1].fd);
-	for (int i = 0; i < 2; i++) {
-		live[i] = (struct flow){.fd = -1};
-		heard[i] = 0;
-	}
-}
-
-static void speak(void)
-{
-	char byte[64];
-
-	for (int i = 0; i < 2; i++) {
-		struct flow *f = &live[i];
-
-		if (f->fd < 0)
-			continue;
-		if (f->peer.sin_port) {	/* the served side of UDP: it hears in datagrams() */
-			sendto(f->fd, "S", 1, MSG_DONTWAIT, (void *)&f->peer, sizeof(f->peer));
-			continue;
-		}
-		send(f->fd, "L", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-		while (recv(f->fd, byte, sizeof(byte), MSG_DONTWAIT) > 0)
-			heard[i] = now(CLOCK_REALTIME);
-	}
 }
 
 /* ---- the loop ---- */
