@@ -1,6 +1,6 @@
 """`make bench`: every measurement, one cluster set after the other, into docs/benchmarks.md.
 
-Named sections only: `python -m tests.bench datapath services policy agent`.
+Named sections only: `python -m tests.bench services kube_proxy`.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from tests.netbench import build
 
 NATIVE = ("--set", "routingMode=native", "--set", "autoDirectNodeRoutes=true")
 POD_CIDRS = ("--set", "ipv4NativeRoutingCIDR=10.0.0.0/8")
-SECTIONS = ("policy_scale", "datapath", "policy", "agent", "services")
+SECTIONS = ("policy_scale", "datapath", "policy", "agent", "services", "kube_proxy")
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
             _packets(page, netbench)
         if wanted & {"services", "policy", "agent"}:
             _seta(page, netbench, wanted)
-        if "services" in wanted:
+        if "kube_proxy" in wanted:
             _kube_proxy(page, netbench)
 
 
@@ -55,7 +55,8 @@ def _seta(page: report.Report, netbench: pathlib.Path, wanted: set[str]) -> None
             agents += agent.measure("few services", seta, ("< 1 s", "< 90 MB"))
             page.add(report.Section("Agent", agent.HOW, agents))
         if "services" in wanted:
-            page.add(services.measure("Seta", seta, netbench))
+            for section in services.measure("Seta", seta, netbench):
+                page.add(section)
         if {"services", "agent"} <= wanted:
             agents += agent.measure("10,000 services", seta, ("< 3 s", "< 150 MB"))
             page.add(report.Section("Agent", agent.HOW, agents))
@@ -64,7 +65,8 @@ def _seta(page: report.Report, netbench: pathlib.Path, wanted: set[str]) -> None
 def _kube_proxy(page: report.Report, netbench: pathlib.Path) -> None:
     for mode in ("iptables", "nftables"):
         with cluster(f"bench-{mode}", "--network", "plain", "--kube-proxy", mode) as plain:
-            page.add(services.measure(f"kube-proxy {mode}", plain, netbench))
+            for section in services.measure(f"kube-proxy {mode}", plain, netbench):
+                page.add(section)
 
 
 if __name__ == "__main__":

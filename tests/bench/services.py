@@ -14,11 +14,13 @@ SECONDS = "2"
 PORT = 7000
 
 
-def measure(label: str, cluster: Cluster, netbench: pathlib.Path) -> report.Section:
+def measure(label: str, cluster: Cluster, netbench: pathlib.Path) -> Iterator[report.Section]:
+    """The section so far, after each size."""
     addresses = [cluster.pod(f"backend-{n}", "k8s-w1", netbench) for n in range(2)]
     for n in range(2):
         cluster.serve(f"backend-{n}")
     cluster.pod("dialer", "k8s-w1", netbench)
+    how = f"Connect, one byte each way, close; {ROUNDS} rounds of {SECONDS} s in turns; two backends; the last service."
     figures: list[report.Figure] = []
     present = 0
     for size in SIZES:
@@ -27,8 +29,7 @@ def measure(label: str, cluster: Cluster, netbench: pathlib.Path) -> report.Sect
         target = cluster.get("service", f"bench-{size - 1}")["spec"]["clusterIP"]
         _until_served(cluster, target)
         figures += _compare(label, cluster, size, addresses[0], target)
-    how = f"Connect, one byte each way, close; {ROUNDS} rounds of {SECONDS} s in turns; two backends; the last service."
-    return report.Section(f"ClusterIP, {label}", how, figures)
+        yield report.Section(f"ClusterIP, {label}", how, figures)
 
 
 def _compare(label: str, cluster: Cluster, size: int, direct: str, target: str) -> list[report.Figure]:
