@@ -10,6 +10,7 @@ from typing import Any
 from tests.e2e.policy import matrix
 from tests.e2e.policy.api import Manifest
 from tests.e2e.policy.ground import Ground
+from tests.e2e.policy.probers import Prober
 from tests.e2e.steps import eventually
 from tests.policy import catalogue
 from tests.policy.reference.flows import Flow
@@ -37,19 +38,23 @@ def _open(subject: dict[str, Any], port: int) -> dict[str, Any]:
 
 def seconds(ground: Ground) -> float:
     """From the API server's answer to the last apply until all are enforced. AssertionError: not within PATIENCE."""
-    ground.become([CLOSED], {})
-    eventually(lambda: closed(ground), "the server is closed")
     prober, ports = ground.probers[CLIENT], range(FIRST, FIRST + EVERYWHERE + ONE_APP)
     prober.learn([Flow(CLIENT, SERVER, "TCP", port) for port in ports], ground.addresses)
     try:
+        ground.become([CLOSED], {})
+        eventually(lambda: not any(_answers(prober)), "the server is closed")
         applied = ground.become([CLOSED, *policies()], {})
         while time.time() < applied + PATIENCE:
-            prober.go()
-            if all(prober.answers().values()):
+            if all(_answers(prober)):
                 return time.time() - applied
         raise AssertionError(f"250 policies are not enforced within {PATIENCE:.0f} s")
     finally:
         matrix.teach(ground)
+
+
+def _answers(prober: Prober) -> list[bool]:
+    prober.go()
+    return list(prober.answers().values())
 
 
 def closed(ground: Ground) -> bool:
