@@ -1,6 +1,7 @@
 """What the end-to-end tests do and say: pods with netbench in them, probes, and waiting for the first answer."""
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -98,10 +99,28 @@ class Bench:
         """netbench in a pod, in the background; its output is read when it ends."""
         return self.cluster.popen_kubectl("exec", name, "--", "/netbench", *args)
 
+    def load(self, name: str, *args: str) -> subprocess.Popen[str]:
+        """The same as work that yields to everything else, so that it does not starve what is measured."""
+        return self.cluster.popen_kubectl("exec", name, "--", "nice", "-n", "19", "/netbench", *args)
+
+    def overruns(self, name: str) -> int:
+        """Datagrams that reached a pod's sockets and found their buffers full."""
+        names, values = self.shell(name, "grep Udp: /proc/net/snmp").stdout.splitlines()
+        return int(values.split()[names.split().index("RcvbufErrors")])
+
     def deny(self, name: str) -> dict[str, Any]:
         """A policy under which nobody reaches the pods of app `name`."""
         spec = {"endpointSelector": {"matchLabels": {"app": name}}, "ingress": [{"fromEndpoints": []}]}
         return cnp(f"deny-{name}", spec)
+
+
+def lost(watch: subprocess.Popen[str], within: float = 60) -> tuple[int, int]:
+    """Of a background `netbench watch`: how many datagrams were sent, and how many were not answered."""
+    _, err = watch.communicate(timeout=within)
+    assert watch.returncode == 0, err
+    found = re.search(r"(\d+) sent, (\d+) lost", err)
+    assert found, err
+    return int(found[1]), int(found[2])
 
 
 def finished(process: subprocess.Popen[str], within: float = 60) -> str:

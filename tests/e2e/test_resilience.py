@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e.steps import Bench, eventually, finished, pod, service
+from tests.e2e.steps import Bench, eventually, finished, lost, pod, service
 
 PODS = (
     pod("steady", "k8s-w1"),
@@ -48,23 +48,23 @@ def kill_agent(bench: Bench, node: str) -> None:
 
 def test_no_packets_fate_changes_while_the_agent_dies_and_returns(bench: Bench, addresses):
     seconds = "25"
-    probes = {
-        "datagrams on the node": bench.background("near", "watch", addresses["steady"], str(DATAGRAMS), seconds),
-        "datagrams across": bench.background("far", "watch", addresses["steady"], str(DATAGRAMS), seconds),
-        "what is forbidden": bench.background("far", "watch", addresses["forbidden"], str(DATAGRAMS), seconds),
-    }
-    connections = {
-        "to the pod": bench.background("far", "crr", addresses["steady"], "7000", seconds, "0"),
-        "through the service": bench.background("near", "crr", addresses["service"], "7000", seconds, "0"),
-    }
-    stream = bench.background("far", "stream", addresses["steady"], "7001", seconds, "0")
+    before = bench.overruns("steady")
+    watches = [
+        bench.background(name, "watch", addresses["steady"], str(DATAGRAMS), seconds) for name in ("near", "far")
+    ]
+    forbidden = bench.background("far", "watch", addresses["forbidden"], str(DATAGRAMS), seconds)
+    load = [
+        bench.load("far", "crr", addresses["steady"], "7000", seconds, "0"),
+        bench.load("near", "crr", addresses["service"], "7000", seconds, "0"),
+        bench.load("far", "stream", addresses["steady"], "7001", seconds, "0"),
+    ]
     kill_agent(bench, "k8s-w1")
-    printed = {what: finished(process) for what, process in probes.items()}
-    for what in ("datagrams on the node", "datagrams across"):
-        assert [line.split()[0] for line in printed[what].splitlines()] == ["ok"], (what, printed[what])
-    assert [line.split()[0] for line in printed["what is forbidden"].splitlines()] == ["lost"]
-    assert all(float(finished(process)) > 0 for process in connections.values())
-    assert float(finished(stream)) > 0
+    sent, unanswered = map(sum, zip(*(lost(watch) for watch in watches), strict=True))
+    assert sent > 20_000
+    assert unanswered <= bench.overruns("steady") - before  # those arrived, and found a busy server's buffer full
+    sent, unanswered = lost(forbidden)
+    assert unanswered == sent > 10_000
+    assert all(float(finished(process)) > 0 for process in load)
 
 
 def test_a_policy_made_while_the_agent_was_dead_is_enforced_after(bench: Bench, addresses):

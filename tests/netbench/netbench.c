@@ -6,7 +6,7 @@
  *   netbench watch HOST PORT SECONDS             UDP echo every millisecond; prints when answers stop and start
  *
  * rr, crr and connect print transactions per second, stream prints Gbit/s, watch prints lines
- * "<ok|lost> <CLOCK_REALTIME seconds of the probe that changed>".
+ * "<ok|lost> <CLOCK_REALTIME seconds of the probe that changed>", and how many were sent and lost on stderr.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -206,7 +206,7 @@ static void watch(const struct sockaddr_in *to, double seconds)
 {
 	static double sent[PROBES];
 	static uint8_t answered[PROBES];
-	uint32_t total = seconds * 1000, seq;
+	uint32_t total = seconds * 1000, seq, probes = 0, lost = 0;
 	int fd = socket(AF_INET, SOCK_DGRAM, 0), last = -1;
 	double next = now(CLOCK_MONOTONIC);
 
@@ -235,7 +235,10 @@ static void watch(const struct sockaddr_in *to, double seconds)
 		if (answered[seq] != last)
 			printf("%s %.6f\n", answered[seq] ? "ok" : "lost", sent[seq]);
 		last = answered[seq];
+		probes++;
+		lost += !answered[seq];
 	}
+	fprintf(stderr, "%u sent, %u lost\n", probes, lost);
 }
 
 int main(int argc, char **argv)

@@ -64,9 +64,20 @@ class API:
         except RefusedError as error:
             if error.status != http.HTTPStatus.CONFLICT:
                 raise
+            self._replace(manifest)
+
+    def _replace(self, manifest: Manifest) -> None:
+        """Again where the operator wrote a condition in between."""
+        for tries_left in reversed(range(5)):
             there = self.get(manifest)["metadata"]
             metadata = {**manifest["metadata"], "resourceVersion": there["resourceVersion"]}
-            self._request("PUT", _path(manifest), {**manifest, "metadata": metadata})
+            try:
+                self._request("PUT", _path(manifest), {**manifest, "metadata": metadata})
+            except RefusedError as error:
+                if error.status != http.HTTPStatus.CONFLICT or not tries_left:
+                    raise
+            else:
+                return
 
     def apply(self, manifest: Manifest) -> None:
         """By server-side apply."""
@@ -102,13 +113,22 @@ class API:
 
     def _request(self, method: str, path: str, body: Manifest | None = None, content: str = JSON) -> Manifest:
         data = json.dumps(body) if body else None
-        self._connection.request(method, path, data, {"Content-Type": content, "Accept": JSON})
-        answer = self._connection.getresponse()
-        text = answer.read()
+        try:
+            answer, text = self._exchange(method, path, data, content)
+        except (ConnectionError, http.client.HTTPException):  # the server ends connections that were idle
+            self._connection.close()
+            answer, text = self._exchange(method, path, data, content)
         if answer.status >= http.HTTPStatus.BAD_REQUEST:
             raise RefusedError(answer.status, text.decode(errors="replace"))
         found: Manifest = json.loads(text)
         return found
+
+    def _exchange(
+        self, method: str, path: str, data: str | None, content: str
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        self._connection.request(method, path, data, {"Content-Type": content, "Accept": JSON})
+        answer = self._connection.getresponse()
+        return answer, answer.read()
 
 
 def _path(manifest: Manifest) -> str:
