@@ -60,7 +60,7 @@ def _head() -> str:
 
 Written by `make bench`. Absolute figures move with the machine; the ratios compare within one run.
 Medians, with the smallest and largest sample in brackets.
-Sections are measured one after the other, and the machine may be busier in one than in another: compare within a section.
+Sections are measured one after the other, at whatever load the machine then has: compare within a section.
 
 Machine: {_cpu()}, Linux {platform.release()}, Python {platform.python_version()}.
 """
