@@ -90,6 +90,18 @@ async def test_status_of_an_object_that_is_gone_needs_none(bench: Bench) -> None
     assert not await bench.writer.status(names.CILIUM_NODE, ("", "w1"), {})
 
 
+async def test_a_spec_that_comes_with_the_answer_to_a_status_write_is_news(bench: Bench) -> None:
+    stored = bench.seen(names.NETWORK_POLICY, "p", "ns", metadata={"generation": 1}, spec={"old": True})
+    heard: list[object] = []
+    bench.cluster.listen(names.NETWORK_POLICY, lambda _key, _before, after: heard.append(after.spec))
+    edited = bench.api.put(names.NETWORK_POLICY, {**stored, "spec": {"new": True}})  # by a user; not watched yet
+    await bench.writer.status(names.NETWORK_POLICY, ("ns", "p"), {"conditions": [{"type": "Valid"}]})
+    assert heard == [{"new": True}]
+    bench.cluster.seen(names.NETWORK_POLICY, edited)
+    await bench.writer.status(names.NETWORK_POLICY, ("ns", "p"), {"conditions": []})
+    assert heard == [{"new": True}], "conditions are no news"
+
+
 async def test_the_sweep_finds_what_went_unnoticed(bench: Bench) -> None:
     bench.seen(names.POD, "stays", "ns", spec={})
     bench.seen(names.POD, "went", "ns", spec={})

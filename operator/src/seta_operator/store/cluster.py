@@ -1,7 +1,8 @@
 """All that the operator has seen of the cluster, in one place: a table per kind.
 
-Three doors change it, all here: `seen` and `gone` (called by handlers and sweep with what the watch says) and
-`wrote` (called by the writer with what the API server answered). The services listen for keys that changed.
+Three doors change it, all here: `seen` and `gone` (called by handlers and sweep with what the watch says, and by the
+writer with an object of which it wrote only the status) and `wrote` (called by the writer with what the API server
+answered to an object it wrote whole). The services listen for keys that changed.
 """
 
 import asyncio

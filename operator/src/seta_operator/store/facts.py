@@ -77,7 +77,7 @@ class Policy:
     generation: int
     spec: Any
     specs: Any
-    conditions: list[JSON]
+    conditions: list[JSON] = field(compare=False)  # told to users, never read from them: no change to anybody
 
 
 @dataclass(frozen=True, slots=True)

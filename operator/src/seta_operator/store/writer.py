@@ -40,9 +40,12 @@ class Writer:
         return {key for key, done in zip(open_keys, results, strict=True) if not done}
 
     async def status(self, kind: Kind, key: Key, status: JSON) -> bool:
-        """Merge into an object's status; whether it is done (an object that is gone needs none)."""
+        """Merge into an object's status; whether it is done (an object that is gone needs none).
+
+        The answer may hold a newer spec than anybody has seen, which the watch then shows as old news: it is told here.
+        """
         try:
-            self._cluster.wrote(kind, await self._api.patch_status(kind, *key, status))
+            self._cluster.seen(kind, await self._api.patch_status(kind, *key, status))
             self.writes += 1
         except errors.NotFoundError:
             return True
