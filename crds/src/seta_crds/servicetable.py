@@ -11,14 +11,16 @@ FrontendType = Literal["ClusterIP", "NodePort", "ExternalIPs", "LoadBalancer", "
 BackendState = Literal["active", "terminating", "terminating-not-serving", "quarantined", "maintenance"]
 
 
+TrafficPolicy = Literal["Cluster", "Local"]
+
+
 class Frontend(Model):
     type: FrontendType = Field(description="Why this address answers for the service.")
-    address: str
+    address: str = Field(description="0.0.0.0 or :: of a NodePort: every address of a node that serves node ports.")
     port: int = Field(ge=1, le=65535)
     id: int = Field(
         ge=1, le=65535, description="Cluster-wide number of the frontend, kept for its life: the reverse NAT index."
     )
-    flags: list[str] = Field(description="Flags of the load balancer entry, for example Local.")
 
 
 class Backend(Model):
@@ -27,6 +29,8 @@ class Backend(Model):
     node: str = Field(description="Name of the node the backend is on; empty where it is on none.")
     zone: str = ""
     state: BackendState
+    zones: list[str] = Field(default=[], description="Zones whose nodes prefer it; none: all of them.")
+    nodes: list[str] = Field(default=[], description="Nodes that prefer it; none: all of them.")
 
 
 class ServicePort(Model):
@@ -37,7 +41,17 @@ class ServicePort(Model):
 
 
 class ServiceTableSpec(Model):
+    """What concerns the whole Service; absent fields are the usual: Cluster, no affinity, everybody, the default."""
+
     type: str = Field(description="The Service's type.")
+    external_traffic_policy: TrafficPolicy = "Cluster"
+    internal_traffic_policy: TrafficPolicy = "Cluster"
+    session_affinity_seconds: int = Field(default=0, ge=0, description="How long a client keeps its backend; 0: no.")
+    source_ranges: list[str] = Field(default=[], description="Whose packets its outer addresses take; none: all.")
+    source_ranges_policy: Literal["allow", "deny"] = Field(default="allow", description="What the ranges are for.")
+    health_check_node_port: int = Field(default=0, ge=0, le=65535)
+    algorithm: Literal["", "random", "maglev"] = Field(default="", description="Empty: the cluster's.")
+    forwarding_mode: Literal["", "snat", "dsr"] = Field(default="", description="Empty: the cluster's.")
     ports: list[ServicePort]
 
 

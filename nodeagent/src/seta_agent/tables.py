@@ -104,9 +104,8 @@ class RemotePod:
 class Frontend:
     id: int  # rev-nat index, the same on every node
     type: str  # ClusterIP, NodePort, ...
-    address: IPAddress
+    address: IPAddress  # unspecified for a NodePort: every address of this node that serves node ports
     port: int
-    flags: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -116,6 +115,8 @@ class Backend:
     node: str = ""
     zone: str = ""
     state: str = "active"
+    zones: tuple[str, ...] = ()  # whose nodes prefer it; (): all
+    nodes: tuple[str, ...] = ()  # that prefer it; (): all
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -131,6 +132,15 @@ class Service:
     namespace: str
     name: str
     ports: tuple[ServicePort, ...]
+    type: str = "ClusterIP"
+    external_local: bool = False  # externalTrafficPolicy Local
+    internal_local: bool = False  # internalTrafficPolicy Local
+    affinity_seconds: int = 0  # 0: none
+    source_ranges: tuple[IPNetwork, ...] = ()
+    source_ranges_deny: bool = False  # the ranges are refused, not let in
+    health_check_node_port: int = 0
+    algorithm: str = ""  # random, maglev; "": as the settings say
+    forwarding_mode: str = ""  # snat, dsr; "": as the settings say
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

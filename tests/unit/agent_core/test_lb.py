@@ -14,8 +14,8 @@ OWNER = ("default", "web")
 SERVICES, BACKENDS, REVERSE = "cilium_lb4_services_v2", "cilium_lb4_backends_v3", "cilium_lb4_reverse_nat"
 
 
-def service(*backends, address="10.96.0.10", kind="ClusterIP", flags=()):
-    frontend = Frontend(17, kind, IP(address), 80, flags)
+def service(*backends, address="10.96.0.10", kind="ClusterIP"):
+    frontend = Frontend(17, kind, IP(address), 80)
     return Service(*OWNER, (ServicePort("http", "TCP", (frontend,), backends),))
 
 
@@ -79,11 +79,11 @@ def test_ipv6_goes_into_its_own_maps(layouts):
     assert decode.address(raw, layouts["cilium_lb6_backends_v3"][1], "address") == IP("fd00::5").packed.hex()
 
 
-def test_flags_come_from_type_and_names(layouts):
-    one = service(kind="NodePort", flags=("ExtLocal", "Loopback", "of a later version"))
+def test_flags_come_from_the_type(layouts):
+    one = service(kind="NodePort")
     result = lb.contributions([(OWNER, one)], lb.BackendIds(), layouts)
     (raw,) = result[SERVICES][OWNER].values()
-    assert decode.fields(raw, layouts[SERVICES][1], "flags", "flags2") == (0x2 | 0x40 | 0x4, 0x8)
+    assert decode.fields(raw, layouts[SERVICES][1], "flags", "flags2") == (0x2 | 0x40, 0)
 
 
 def test_many_at_once_are_the_same_as_one_by_one(layouts):

@@ -74,7 +74,6 @@ def frontend(service: Service, port: ServicePort, one: Frontend) -> Json:
         "id": one.id,
         "frontend": f"{_host(str(one.address))}:{one.port}/{port.protocol}",
         "type": one.type,
-        "flags": list(one.flags),
         "namespace": service.namespace,
         "service": service.name,
         "port_name": port.name,

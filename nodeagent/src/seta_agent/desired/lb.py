@@ -187,8 +187,5 @@ class _Columns:
 
 
 def flags_of(frontend: Frontend) -> int:
-    """The bits of a frontend's type and flags; unknown names are later versions' and change nothing here."""
-    bits = FLAGS.get(frontend.type, 0)
-    for name in frontend.flags:
-        bits |= FLAGS.get(name, 0)
-    return bits
+    """The bits of a frontend's type; unknown ones are later versions' and change nothing here."""
+    return FLAGS.get(frontend.type, 0)

@@ -21,11 +21,20 @@ def service_key(item: dict[str, Any]) -> tuple[str, str]:
 
 
 def service(item: dict[str, Any]) -> Service:
-    metadata = item["metadata"]
+    metadata, spec = item["metadata"], item["spec"]
     return Service(
         namespace=intern(metadata["namespace"]),
         name=metadata["name"],
-        ports=tuple(_port(port) for port in item["spec"].get("ports") or ()),
+        ports=tuple(_port(port) for port in spec.get("ports") or ()),
+        type=intern(spec.get("type") or "ClusterIP"),
+        external_local=spec.get("externalTrafficPolicy") == "Local",
+        internal_local=spec.get("internalTrafficPolicy") == "Local",
+        affinity_seconds=int(spec.get("sessionAffinitySeconds") or 0),
+        source_ranges=tuple(ipaddress.ip_network(text) for text in spec.get("sourceRanges") or ()),
+        source_ranges_deny=spec.get("sourceRangesPolicy") == "deny",
+        health_check_node_port=int(spec.get("healthCheckNodePort") or 0),
+        algorithm=intern(spec.get("algorithm") or ""),
+        forwarding_mode=intern(spec.get("forwardingMode") or ""),
     )
 
 
@@ -50,7 +59,6 @@ def _frontend(entry: dict[str, Any]) -> Frontend:
         type=intern(entry["type"]),
         address=_address(entry["address"]),
         port=_number(entry["port"]),
-        flags=tuple(intern(flag) for flag in entry.get("flags") or ()),
     )
 
 
@@ -61,14 +69,22 @@ def _backend(entry: dict[str, Any]) -> Backend:
         entry.get("node") or "",
         entry.get("zone") or "",
         entry.get("state") or "active",
+        _names(entry.get("zones")),
+        _names(entry.get("nodes")),
     )
 
 
+def _names(names: list[str] | None) -> tuple[str, ...]:
+    return tuple(intern(name) for name in names) if names else ()
+
+
 @functools.lru_cache(maxsize=65536)
-def _shared_backend(address: str, port: int, node: str, zone: str, state: str) -> Backend:
+def _shared_backend(  # noqa: PLR0917 - an lru_cache wants its key in order
+    address: str, port: int, node: str, zone: str, state: str, zones: tuple[str, ...], nodes: tuple[str, ...]
+) -> Backend:
     if state not in STATES:
         raise ValueError(f"backend state {state}")
-    return Backend(_address(address), _number(port), intern(node), intern(zone), intern(state))
+    return Backend(_address(address), _number(port), intern(node), intern(zone), intern(state), zones, nodes)
 
 
 @functools.lru_cache(maxsize=65536)

@@ -1,15 +1,21 @@
 """From a Service and its EndpointSlices to the ServiceTable. Pure but for the numbers; used by tables.py.
 
-Now ClusterIP for TCP and UDP. Every further type of service adds frontends (with their type and flags) here.
+What a table says of a service is the same for every node: which of the backends a node uses (traffic policies,
+topology) is for its agent to find out.
 """
 
+import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from seta_operator.services.numbers import Numbers
 from seta_operator.store import facts
 
-PROTOCOLS = ("TCP", "UDP")
+EXTERNAL = ("NodePort", "LoadBalancer")  # types of Service that have node ports
+TYPE_ANNOTATION = "service.cilium.io/type"
+ALGORITHM_ANNOTATION, ALGORITHMS = "service.cilium.io/lb-algorithm", ("random", "maglev")
+MODE_ANNOTATION, MODES = "service.cilium.io/forwarding-mode", ("snat", "dsr")
+RANGES_ANNOTATION = "service.cilium.io/src-ranges-policy"
 # Of two slices that list one address (an endpoint that moves between slices), the livelier state counts.
 LIVELIEST = ("active", "terminating", "terminating-not-serving")
 Frontend = tuple[str, int, str]  # address, port, protocol
@@ -52,13 +58,15 @@ def served(service: facts.Service | None) -> bool:
 
 def of(service: facts.Service) -> list[Frontend]:
     """Every frontend of a service."""
-    return [(address, port.port, port.protocol) for port in _ports(service) for address in service.cluster_ips]
+    return [
+        (address, number, port.protocol) for port in service.ports for _, address, number in _addresses(service, port)
+    ]
 
 
 def table(
     name: str, service: facts.Service, slices: Iterable[facts.EndpointSlice], numbers: FrontendNumbers
 ) -> facts.JSON:
-    """Content of the ServiceTable."""
+    """Content of the ServiceTable; what is usual is left out."""
     every = list(slices)
     owner = {"apiVersion": "v1", "kind": "Service", "name": name, "uid": service.uid}
     ports = [
@@ -66,20 +74,64 @@ def table(
             "name": port.name,
             "protocol": port.protocol,
             "frontends": [
-                {
-                    "type": "ClusterIP",
-                    "address": address,
-                    "port": port.port,
-                    "id": numbers.give((address, port.port, port.protocol)),
-                    "flags": [],
-                }
-                for address in service.cluster_ips
+                {"type": kind, "address": address, "port": number, "id": numbers.give((address, number, port.protocol))}
+                for kind, address, number in _addresses(service, port)
             ],
             "backends": backends(port, every),
         }
-        for port in _ports(service)
+        for port in service.ports
     ]
-    return {"metadata": {"ownerReferences": [owner]}, "spec": {"type": service.type, "ports": ports}}
+    return {
+        "metadata": {"ownerReferences": [owner]},
+        "spec": {"type": service.type, **_options(service), "ports": ports},
+    }
+
+
+def _addresses(service: facts.Service, port: facts.ServicePort) -> list[tuple[str, str, int]]:
+    """(type, address, port) of each frontend of a port. An address that is there twice counts as what comes first."""
+    families = {_any(address) for address in service.cluster_ips}
+    found = [("ClusterIP", address, port.port) for address in service.cluster_ips]
+    if service.type in EXTERNAL and port.node_port and _wants(service, "NodePort"):
+        found += [("NodePort", address, port.node_port) for address in sorted(families)]
+    if service.type == "LoadBalancer" and _wants(service, "LoadBalancer"):
+        vips = [one.address for one in service.ingress if one.address and not one.proxied]
+        found += [("LoadBalancer", address, port.port) for address in vips]
+    found += [("ExternalIPs", address, port.port) for address in service.external_ips]
+    unique: dict[tuple[str, int], str] = {}  # (address, port) -> type
+    for kind, address, number in found:
+        unique.setdefault((address, number), kind)
+    return [(kind, address, number) for (address, number), kind in unique.items()]
+
+
+def _any(address: str) -> str:
+    """The address that stands for all of a node's, of the same family."""
+    return "::" if ":" in address else "0.0.0.0"  # noqa: S104 (nobody listens there)
+
+
+def _wants(service: facts.Service, kind: str) -> bool:
+    """Its annotation may ask for one type of frontend only."""
+    return service.annotations.get(TYPE_ANNOTATION, kind) == kind
+
+
+def _options(service: facts.Service) -> facts.JSON:
+    algorithm = service.annotations.get(ALGORITHM_ANNOTATION, "")
+    mode = service.annotations.get(MODE_ANNOTATION, "")
+    options = {
+        "externalTrafficPolicy": "Local" if service.external_local and service.type in EXTERNAL else "",
+        "internalTrafficPolicy": "Local" if service.internal_local else "",
+        "sessionAffinitySeconds": service.affinity_seconds,
+        "sourceRanges": _ranges(service.source_ranges),
+        "sourceRangesPolicy": "deny" if service.annotations.get(RANGES_ANNOTATION) == "deny" else "",
+        "healthCheckNodePort": service.health_check_node_port if service.external_local else 0,
+        "algorithm": algorithm if algorithm in ALGORITHMS else "",
+        "forwardingMode": mode if mode in MODES else "",
+    }
+    return {key: value for key, value in options.items() if value}
+
+
+def _ranges(texts: Iterable[str]) -> list[str]:
+    """In one spelling; the API server lets nothing else through."""
+    return sorted({str(ipaddress.ip_network(text.strip(), strict=False)) for text in texts})
 
 
 def backends(port: facts.ServicePort, slices: Iterable[facts.EndpointSlice]) -> list[facts.JSON]:
@@ -97,16 +149,14 @@ def backends(port: facts.ServicePort, slices: Iterable[facts.EndpointSlice]) -> 
     return [found[key] for key in sorted(found)]
 
 
-def _ports(service: facts.Service) -> list[facts.ServicePort]:
-    return [port for port in service.ports if port.protocol in PROTOCOLS]
-
-
 def _backends(endpoint: facts.BackendEndpoint, port: int) -> list[facts.JSON]:
     state = _state(endpoint)
     if state is None:
         return []
+    hints = {"zones": list(endpoint.for_zones), "nodes": list(endpoint.for_nodes)}
+    hints = {key: value for key, value in hints.items() if value}
     return [
-        {"address": address, "port": port, "node": endpoint.node, "zone": endpoint.zone, "state": state}
+        {"address": address, "port": port, "node": endpoint.node, "zone": endpoint.zone, "state": state, **hints}
         for address in endpoint.addresses
     ]
 

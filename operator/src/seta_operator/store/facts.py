@@ -26,6 +26,7 @@ class Node:
     uid: str
     addresses: tuple[str, ...]  # InternalIPs
     labels: dict[str, str]
+    cordoned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,15 @@ class ServicePort:
     name: str
     protocol: str
     port: int
+    node_port: int = 0  # 0 = none; of a Service only
+
+
+@dataclass(frozen=True, slots=True)
+class Ingress:
+    """An address in a Service's status."""
+
+    address: str  # "" = it has a host name only
+    proxied: bool = False  # ipMode Proxy: whoever answers there is no node of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +54,22 @@ class Service:
     foreign: bool  # another proxy is asked to serve it
     labels: dict[str, str]
     selector: dict[str, str] | None  # None or empty: its addresses are somebody else's business
+    annotations: dict[str, str] = field(default_factory=dict)  # those that are addressed to us, see OUR_ANNOTATIONS
+    created: str = ""  # creationTimestamp, RFC 3339: sorts as text
+    external_ips: tuple[str, ...] = ()
+    ingress: tuple[Ingress, ...] = ()  # status.loadBalancer
+    conditions: tuple[JSON, ...] = ()  # status.conditions
+    external_local: bool = False  # externalTrafficPolicy Local
+    internal_local: bool = False  # internalTrafficPolicy Local
+    affinity_seconds: int = 0  # sessionAffinity ClientIP; 0 = none
+    source_ranges: tuple[str, ...] = ()
+    health_check_node_port: int = 0
+    load_balancer_class: str | None = None
+    load_balancer_ip: str = ""  # spec.loadBalancerIP
+    ip_families: tuple[str, ...] = ()  # IPv4, IPv6
+    ip_family_policy: str = ""  # SingleStack, PreferDualStack, RequireDualStack
+    traffic_distribution: str = ""  # PreferClose, PreferSameZone, PreferSameNode
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +80,8 @@ class BackendEndpoint:
     terminating: bool
     node: str
     zone: str
+    for_zones: tuple[str, ...] = ()  # hints: whom it is for; empty = everybody
+    for_nodes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,21 +144,50 @@ def node(body: JSON) -> Node:
         uid=body["metadata"].get("uid", ""),
         addresses=tuple(item["address"] for item in addresses if item["type"] == "InternalIP"),
         labels=body["metadata"].get("labels") or {},
+        cordoned=(body.get("spec") or {}).get("unschedulable") is True,
     )
+
+
+OUR_ANNOTATIONS = ("service.cilium.io/", "lbipam.cilium.io/", "io.cilium/", "service.kubernetes.io/topology-mode")
 
 
 def service(body: JSON) -> Service:
-    spec = body.get("spec") or {}
+    meta, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
     addresses = spec.get("clusterIPs") or [spec.get("clusterIP")]
     return Service(
-        uid=body["metadata"].get("uid", ""),
+        uid=meta.get("uid", ""),
         type=spec.get("type") or "ClusterIP",
         cluster_ips=tuple(address for address in addresses if address and address != "None"),
         ports=_ports(spec.get("ports")),
-        foreign="service.kubernetes.io/service-proxy-name" in (body["metadata"].get("labels") or {}),
-        labels=body["metadata"].get("labels") or {},
+        foreign="service.kubernetes.io/service-proxy-name" in (meta.get("labels") or {}),
+        labels=meta.get("labels") or {},
         selector=spec.get("selector"),
+        annotations={k: v for k, v in (meta.get("annotations") or {}).items() if k.startswith(OUR_ANNOTATIONS)},
+        created=meta.get("creationTimestamp") or "",
+        external_ips=tuple(spec.get("externalIPs") or ()),
+        ingress=tuple(
+            Ingress(item.get("ip") or "", item.get("ipMode") == "Proxy")
+            for item in (status.get("loadBalancer") or {}).get("ingress") or ()
+        ),
+        conditions=tuple(status.get("conditions") or ()),
+        external_local=spec.get("externalTrafficPolicy") == "Local",
+        internal_local=spec.get("internalTrafficPolicy") == "Local",
+        affinity_seconds=_affinity(spec),
+        source_ranges=tuple(spec.get("loadBalancerSourceRanges") or ()),
+        health_check_node_port=spec.get("healthCheckNodePort") or 0,
+        load_balancer_class=spec.get("loadBalancerClass"),
+        load_balancer_ip=spec.get("loadBalancerIP") or "",
+        ip_families=tuple(spec.get("ipFamilies") or ()),
+        ip_family_policy=spec.get("ipFamilyPolicy") or "",
+        traffic_distribution=spec.get("trafficDistribution") or "",
+        generation=meta.get("generation") or 0,
     )
+
+
+def _affinity(spec: JSON) -> int:
+    if spec.get("sessionAffinity") != "ClientIP":
+        return 0
+    return ((spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}).get("timeoutSeconds") or 10800
 
 
 def endpoint_slice(body: JSON) -> EndpointSlice:
@@ -143,7 +200,7 @@ def endpoint_slice(body: JSON) -> EndpointSlice:
 
 def _ports(ports: list[JSON] | None) -> tuple[ServicePort, ...]:
     return tuple(
-        ServicePort(item.get("name") or "", item.get("protocol") or "TCP", item["port"])
+        ServicePort(item.get("name") or "", item.get("protocol") or "TCP", item["port"], item.get("nodePort") or 0)
         for item in ports or []
         if item.get("port")
     )
@@ -152,6 +209,7 @@ def _ports(ports: list[JSON] | None) -> tuple[ServicePort, ...]:
 def _backend(item: JSON) -> BackendEndpoint:
     conditions = item.get("conditions") or {}
     ready = conditions.get("ready") is not False  # absent counts as ready
+    hints = item.get("hints") or {}
     return BackendEndpoint(
         addresses=tuple(item.get("addresses") or ()),
         ready=ready,
@@ -159,6 +217,8 @@ def _backend(item: JSON) -> BackendEndpoint:
         terminating=conditions.get("terminating") is True,
         node=item.get("nodeName") or "",
         zone=item.get("zone") or "",
+        for_zones=tuple(one["name"] for one in hints.get("forZones") or ()),
+        for_nodes=tuple(one["name"] for one in hints.get("forNodes") or ()),
     )
 
 
