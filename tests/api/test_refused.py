@@ -49,6 +49,14 @@ def test_kubectl_apply_is_refused(plane: ControlPlane, below: str, sentence: str
     assert sentence in answer.stderr
 
 
+def test_server_side_apply_takes_a_selector_as_a_whole(plane: ControlPlane) -> None:
+    for selector in ("{matchLabels: {app: a}}", "{}", "{matchExpressions: [{key: app, operator: Exists}]}", "{}"):
+        manifest = POLICY.replace("bad", "whole") + f"spec: {{endpointSelector: {selector}, ingress: [{{}}]}}"
+        plane.kubectl("apply", "--server-side", "-f", "-", text=manifest)
+        answer = plane.kubectl("get", "cnp", "whole", "-o", "jsonpath={.spec.endpointSelector}")
+        assert yaml.safe_load(answer.stdout) == yaml.safe_load(selector)
+
+
 WHOLE = pathlib.Path(__file__).with_name("whole-language.yaml")
 
 

@@ -54,6 +54,9 @@ class LabelExpression(Model):
 class LabelSelector(Model):
     """Both parts must match; an empty selector matches everything in its scope."""
 
+    # Server-side apply replaces it whole: else it takes {} in the place of labels for no selector at all.
+    model_config = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})
+
     match_labels: dict[str, LabelValue] | None = None
     match_expressions: list[LabelExpression] | None = None
 
