@@ -5,16 +5,45 @@
 A value that cannot be used is one `SettingsError` sentence that names the key: the pod's log is where the user looks.
 """
 
+import base64
+import binascii
 import ipaddress
 import os
 import pathlib
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, Literal
 
 import pydantic
 
 CONFIG_DIRECTORY = pathlib.Path("/etc/seta/config")
 Port = Annotated[int, pydantic.Field(ge=1, le=65535)]
 MapSize = Annotated[int, pydantic.Field(ge=1, le=1 << 24)]
+SEED_BYTES = 12
+MaglevSize = Literal[251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131071]
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}  # unit -> seconds
+
+
+def _seconds(value: Any) -> Any:
+    """A duration as Helm users write it: 15s, 1m30s, 250ms."""
+    if not isinstance(value, str):
+        return value
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|h|m|s)", value)
+    if not parts or "".join(number + unit for number, unit in parts) != value:
+        raise ValueError("is no duration: write for example 15s, 1m30s or 250ms")
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def _number(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+def _ports(value: Any) -> Any:
+    """30000,32767 as a pair."""
+    return tuple(value.replace("-", ",").split(",")) if isinstance(value, str) else value
+
+
+Seconds = Annotated[float, pydantic.BeforeValidator(_seconds), pydantic.Field(gt=0)]
+PortRange = Annotated[tuple[Port, Port], pydantic.BeforeValidator(_ports)]
 
 
 class SettingsError(Exception):
@@ -44,9 +73,33 @@ class Settings(pydantic.BaseModel):
     devices: tuple[str, ...] = ()  # native devices; none named: the one with the node's InternalIP
     enable_ipv4_masquerade: bool = True
 
-    # Services and policy.
+    # Services.
     kube_proxy_replacement: bool = True
+    kube_proxy_replacement_healthz_bind_address: str = ""  # address:port that answers as kube-proxy does; "": nowhere
     bpf_lb_sock: bool = True
+    bpf_lb_sock_hostns_only: bool = False  # pods are translated packet by packet
+    bpf_lb_algorithm: Literal["random", "maglev"] = "random"
+    bpf_lb_maglev_table_size: Annotated[MaglevSize, pydantic.BeforeValidator(_number)] = 16381
+    bpf_lb_maglev_hash_seed: str = "JLfvgnHc2kaSUFaI"  # base64 of 12 bytes; the same on every node
+    bpf_lb_mode: Literal["snat", "dsr", "hybrid"] = "snat"  # hybrid: dsr for TCP, snat for the rest
+    bpf_lb_acceleration: Literal["disabled", "native", "best-effort", "generic"] = "disabled"  # where XDP is attached
+    bpf_lb_external_clusterip: bool = False  # packets from outside may go to ClusterIPs
+    bpf_lb_source_range_all_types: bool = False  # source ranges count for node ports and external IPs, too
+    enable_service_topology: bool = False  # hints on which nodes and zones a backend is for are followed
+    service_no_backend_response: Literal["reject", "drop"] = "reject"
+    node_port_range: PortRange = (30000, 32767)
+    nodeport_addresses: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()  # (): all of native devices
+    node_port_bind_protection: bool = True
+    enable_auto_protect_node_port_range: bool = True
+    enable_health_check_nodeport: bool = True
+
+    # Announcements on the LAN.
+    enable_l2_announcements: bool = False
+    l2_announcements_lease_duration: Seconds = 15.0
+    l2_announcements_renew_deadline: Seconds = 5.0
+    l2_announcements_retry_period: Seconds = 2.0
+
+    # Policy.
     enable_policy: Literal["default", "always", "never"] = "default"
     policy_audit_mode: bool = False  # what policy would drop is let through, and told
     enable_host_firewall: bool = False  # policies with a nodeSelector apply to the node's own traffic
@@ -66,7 +119,7 @@ class Settings(pydantic.BaseModel):
     monitor_aggregation: Literal["none", "medium"] = "medium"
     debug: bool = False
 
-    @pydantic.field_validator("cluster_pool_ipv4_cidr", "devices", mode="before")
+    @pydantic.field_validator("cluster_pool_ipv4_cidr", "devices", "nodeport_addresses", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
@@ -75,6 +128,41 @@ class Settings(pydantic.BaseModel):
     @classmethod
     def _empty(cls, value: object) -> object:
         return None if value == "" else value
+
+    @pydantic.field_validator("bpf_lb_maglev_hash_seed")
+    @classmethod
+    def _seed(cls, value: str) -> str:
+        try:
+            size = len(base64.b64decode(value, validate=True))
+        except binascii.Error:
+            size = 0
+        if size != SEED_BYTES:
+            raise ValueError(f"is not {SEED_BYTES} bytes in base64")
+        return value
+
+    @pydantic.field_validator("node_port_range")
+    @classmethod
+    def _rising(cls, value: tuple[int, int]) -> tuple[int, int]:
+        if value[0] > value[1]:
+            raise ValueError("ends before it begins")
+        return value
+
+    @pydantic.field_validator("kube_proxy_replacement_healthz_bind_address")
+    @classmethod
+    def _bindable(cls, value: str) -> str:
+        if value:
+            address_and_port(value)
+        return value
+
+    @pydantic.model_validator(mode="after")
+    def _together(self) -> "Settings":
+        if self.tunnel and self.bpf_lb_mode != "snat":
+            raise ValueError(f"bpf-lb-mode {self.bpf_lb_mode} needs routing-mode native")
+        if self.l2_announcements_lease_duration <= self.l2_announcements_renew_deadline:
+            raise ValueError("l2-announcements-lease-duration must be longer than l2-announcements-renew-deadline")
+        if self.l2_announcements_renew_deadline <= 1.2 * self.l2_announcements_retry_period:
+            raise ValueError("l2-announcements-renew-deadline must be more than 1.2 l2-announcements-retry-period")
+        return self
 
     @property
     def tunnel(self) -> bool:
@@ -87,6 +175,18 @@ class Settings(pydantic.BaseModel):
     @property
     def links_dir(self) -> pathlib.Path:
         return self.bpf_root / "seta" / "links"
+
+
+def address_and_port(text: str) -> tuple[str, int]:
+    """0.0.0.0:10256 or [::]:10256 as what a socket is bound to. ValueError otherwise."""
+    host, _, port = text.rpartition(":")
+    try:
+        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        raise ValueError("is not address:port, as 0.0.0.0:10256") from None
+    if not port.isdecimal() or not 0 < int(port) <= 65535:
+        raise ValueError("has no port between 1 and 65535")
+    return str(address), int(port)
 
 
 def key_of(field: str) -> str:
@@ -115,6 +215,9 @@ def sentence(error: pydantic.ValidationError) -> str:
     """One sentence per bad value, naming the key as it stands in the ConfigMap."""
     told = []
     for problem in error.errors():
-        key = key_of(str(problem["loc"][0])) if problem["loc"] else "settings"
-        told.append(f"{key} is {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}")
+        why = problem["msg"].removeprefix("Value error, ")
+        if problem["loc"]:
+            told.append(f"{key_of(str(problem['loc'][0]))} is {problem['input']!r}: {why[0].lower()}{why[1:]}")
+        else:
+            told.append(why)
     return "the ConfigMap seta-config cannot be used: " + "; ".join(told)

@@ -52,6 +52,14 @@ class Settings(BaseModel):
         (), title="policyCIDRMatchMode"
     )
     enable_host_firewall: bool = Field(default=False, title="hostFirewall.enabled")
+    k8s_service_proxy_name: str = Field("", title="k8s.serviceProxyName")
+    bpf_lb_algorithm_annotation: bool = Field(default=False, title="bpf.lbAlgorithmAnnotation")
+    bpf_lb_mode_annotation: bool = Field(default=False, title="bpf.lbModeAnnotation")
+    default_lb_service_ipam: Literal["lbipam", "none"] = Field("lbipam", title="defaultLBServiceIPAM")
+    enable_l2_announcements: bool = Field(default=False, title="l2announcements.enabled")
+    l2_announcements_lease_duration: Seconds = Field(15.0, gt=0, title="l2announcements.leaseDuration")
+    l2_announcements_renew_deadline: Seconds = Field(5.0, gt=0, title="l2announcements.leaseRenewDeadline")
+    l2_announcements_retry_period: Seconds = Field(2.0, gt=0, title="l2announcements.leaseRetryPeriod")
     debug: bool = Field(default=False, title="debug.enabled")
 
     @field_validator("cluster_pool_ipv4_cidr")

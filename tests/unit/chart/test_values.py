@@ -1,5 +1,6 @@
 """A wrong value is refused by name; a right one arrives in the programs that it is for."""
 
+import ipaddress
 import json
 import pathlib
 import subprocess
@@ -24,6 +25,19 @@ REFUSED = [  # value, what the message names
     ("socketLB.enabled=false", "'/socketLB/enabled': value must be true"),
     ("kubeProxyReplacement=false", "'/kubeProxyReplacement': value must be true"),
     ("socketLB=true", "'/socketLB': got boolean, want object"),
+    ("socketLB.hostNamespaceOnly=yes", "'/socketLB/hostNamespaceOnly': got string, want boolean"),
+    ("loadBalancer.algorithm=roundrobin", "'/loadBalancer/algorithm': value must be one of 'random', 'maglev'"),
+    ("loadBalancer.mode=nat", "'/loadBalancer/mode': value must be one of 'snat', 'dsr', 'hybrid'"),
+    ("loadBalancer.acceleration=offload", "'/loadBalancer/acceleration': value must be one of"),
+    ("maglev.tableSize=1000", "'/maglev/tableSize': value must be one of 251,"),
+    ("maglev.hashSeed=short", "'/maglev/hashSeed'"),
+    ("nodePort.range=30000", "'/nodePort/range'"),
+    ("nodePort.addresses={192.168.10.1}", "'/nodePort/addresses/0'"),
+    ("kubeProxyReplacementHealthzBindAddr=:10256", "'/kubeProxyReplacementHealthzBindAddr'"),
+    ("serviceNoBackendResponse=ignore", "'/serviceNoBackendResponse': value must be one of 'reject', 'drop'"),
+    ("defaultLBServiceIPAM=nodeipam", "'/defaultLBServiceIPAM': value must be one of 'lbipam', 'none'"),
+    ("l2announcements.leaseDuration=15", "'/l2announcements/leaseDuration'"),
+    ("k8s.serviceProxyName=-", "'/k8s/serviceProxyName'"),
     ("autoDirectNodeRoutes=yes", "'/autoDirectNodeRoutes': got string, want boolean"),
     ("MTU=100", "'/MTU': minimum"),
     ("bpf.ctTcpMax=0", "'/bpf/ctTcpMax': minimum"),
@@ -47,6 +61,45 @@ def test_a_value_that_cannot_be_is_refused_by_name(helm, value, message):
     done = helm("template", "seta", str(CHART), "--set", value)
     assert done.returncode != 0
     assert message in done.stderr
+
+
+TOGETHER = [  # values that are right one by one, what the message says
+    (("loadBalancer.mode=dsr",), "loadBalancer.mode=dsr needs routingMode=native"),
+    (("loadBalancer.mode=hybrid",), "loadBalancer.mode=hybrid needs routingMode=native"),
+    (("bpf.lbModeAnnotation=true",), "bpf.lbModeAnnotation=true needs routingMode=native"),
+    (("nodePort.range=32767\\,30000",), "nodePort.range=32767,30000 is no range of ports"),
+    (("nodePort.range=0\\,70000",), "nodePort.range=0,70000 is no range of ports"),
+    (
+        ("l2announcements.leaseDuration=5s",),
+        "l2announcements.leaseDuration=5s must be longer than leaseRenewDeadline=5s",
+    ),
+    (
+        ("l2announcements.leaseRenewDeadline=600ms", "l2announcements.leaseRetryPeriod=500ms"),
+        "l2announcements.leaseRenewDeadline=600ms must be more than 1.2 times leaseRetryPeriod=500ms",
+    ),
+    (("l2announcements.leaseRetryPeriod=0s",), "l2announcements.leaseRetryPeriod must be longer than 0s"),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), TOGETHER, ids=[" ".join(values) for values, _ in TOGETHER])
+def test_values_that_cannot_work_together_are_refused_with_the_reason(helm, values, message):
+    told = [part for value in values for part in ("--set", value)]
+    done = helm("template", "seta", str(CHART), *told)
+    assert done.returncode != 0
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ("loadBalancer.mode=dsr", "routingMode=native"),
+        ("loadBalancer.mode=hybrid", "routingMode=native", "bpf.lbModeAnnotation=true"),
+        ("l2announcements.leaseRenewDeadline=601ms", "l2announcements.leaseRetryPeriod=500ms"),
+        ("l2announcements.leaseDuration=1m", "l2announcements.leaseRenewDeadline=59s999ms"),
+    ],
+)
+def test_values_that_just_fit_together_are_taken(render, values):
+    assert render(*values)
 
 
 def config(documents):
@@ -101,6 +154,30 @@ AGENT = [  # value, field of the agent's settings, what is read
     ("bpf.natMax=2", "bpf_nat_global_max", 2),
     ("bpf.policyMapMax=3", "bpf_policy_map_max", 3),
     ("bpf.lbMapMax=4", "bpf_lb_map_max", 4),
+    ("bpf.lbExternalClusterIP=true", "bpf_lb_external_clusterip", True),
+    ("bpf.lbSourceRangeAllTypes=true", "bpf_lb_source_range_all_types", True),
+    (
+        "kubeProxyReplacementHealthzBindAddr=0.0.0.0:10256",
+        "kube_proxy_replacement_healthz_bind_address",
+        "0.0.0.0:10256",
+    ),
+    ("socketLB.hostNamespaceOnly=true", "bpf_lb_sock_hostns_only", True),
+    ("loadBalancer.algorithm=maglev", "bpf_lb_algorithm", "maglev"),
+    ("loadBalancer.mode=dsr,routingMode=native", "bpf_lb_mode", "dsr"),
+    ("loadBalancer.acceleration=best-effort", "bpf_lb_acceleration", "best-effort"),
+    ("loadBalancer.serviceTopology=true", "enable_service_topology", True),
+    ("maglev.tableSize=65521", "bpf_lb_maglev_table_size", 65521),
+    ("maglev.hashSeed=AAAAAAAAAAAAAAAA", "bpf_lb_maglev_hash_seed", "AAAAAAAAAAAAAAAA"),
+    ("nodePort.range=20000\\,22000", "node_port_range", (20000, 22000)),
+    ("nodePort.addresses={192.168.10.0/24}", "nodeport_addresses", (ipaddress.IPv4Network("192.168.10.0/24"),)),
+    ("nodePort.bindProtection=false", "node_port_bind_protection", False),
+    ("nodePort.autoProtectPortRange=false", "enable_auto_protect_node_port_range", False),
+    ("nodePort.enableHealthCheck=false", "enable_health_check_nodeport", False),
+    ("serviceNoBackendResponse=drop", "service_no_backend_response", "drop"),
+    ("l2announcements.enabled=true", "enable_l2_announcements", True),
+    ("l2announcements.leaseDuration=1m30s", "l2_announcements_lease_duration", 90.0),
+    ("l2announcements.leaseRenewDeadline=7s500ms", "l2_announcements_renew_deadline", 7.5),
+    ("l2announcements.leaseRetryPeriod=250ms", "l2_announcements_retry_period", 0.25),
     ("monitor.aggregation=none", "monitor_aggregation", "none"),
     ("debug.enabled=true", "debug", True),
     ("labels=k8s:app !k8s:hash", "labels", "k8s:app !k8s:hash"),
@@ -126,6 +203,14 @@ OPERATOR = [  # value, field of the operator's settings, what is read
     ("policyCIDRMatchMode={nodes}", "policy_cidr_match_mode", ("nodes",)),
     ("hostFirewall.enabled=true", "enable_host_firewall", True),
     ("debug.enabled=true", "debug", True),
+    ("k8s.serviceProxyName=other", "k8s_service_proxy_name", "other"),
+    ("bpf.lbAlgorithmAnnotation=true", "bpf_lb_algorithm_annotation", True),
+    ("bpf.lbModeAnnotation=true,routingMode=native", "bpf_lb_mode_annotation", True),
+    ("defaultLBServiceIPAM=none", "default_lb_service_ipam", "none"),
+    ("l2announcements.enabled=true", "enable_l2_announcements", True),
+    ("l2announcements.leaseDuration=20s", "l2_announcements_lease_duration", 20.0),
+    ("l2announcements.leaseRenewDeadline=6s", "l2_announcements_renew_deadline", 6.0),
+    ("l2announcements.leaseRetryPeriod=1s", "l2_announcements_retry_period", 1.0),
 ]
 
 
