@@ -2,9 +2,10 @@
 
 Used by the models (which add the schema), by the operator (watches, writes) and by the agent
 (watches), which must not pay for pydantic to know that a CiliumNode lives under
-/apis/cilium.io/v2/ciliumnodes. So: no import but typing.
+/apis/cilium.io/v2/ciliumnodes. So: nothing is imported but the standard library's lightest.
 """
 
+import hashlib
 from typing import NamedTuple
 
 
@@ -40,6 +41,7 @@ NAMESPACE = Kind("", "v1", "Namespace", "namespaces", namespaced=False)
 NODE = Kind("", "v1", "Node", "nodes", namespaced=False)
 SERVICE = Kind("", "v1", "Service", "services", namespaced=True)
 ENDPOINT_SLICE = Kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", namespaced=True)
+LEASE = Kind("coordination.k8s.io", "v1", "Lease", "leases", namespaced=True)
 K8S_NETWORK_POLICY = Kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", namespaced=True)
 
 # What users know, by the names they know.
@@ -61,6 +63,7 @@ CILIUM_ENDPOINT_SLICE = Kind("cilium.io", "v2alpha1", "CiliumEndpointSlice", "ci
 SERVICE_TABLE = Kind("seta.dev", "v1alpha1", "ServiceTable", "servicetables", namespaced=True)
 COMPILED_POLICY = Kind("seta.dev", "v1alpha1", "CompiledPolicy", "compiledpolicies", namespaced=False)
 SELECTOR_SET = Kind("seta.dev", "v1alpha1", "SelectorSet", "selectorsets", namespaced=False)
+NODE_ANNOUNCEMENTS = Kind("seta.dev", "v1alpha1", "NodeAnnouncements", "nodeannouncements", namespaced=False)
 
 # What the agents tell the operator.
 NODE_POLICY_STATUS = Kind("seta.dev", "v1alpha1", "NodePolicyStatus", "nodepolicystatuses", namespaced=False)
@@ -72,3 +75,13 @@ NODE_ANNOTATION = "seta.dev/node"
 NODE_IDENTITY_ANNOTATION = "seta.dev/node-identity"
 # On a CiliumNode, "true": the API server listens on the node's own address.
 KUBE_APISERVER_ANNOTATION = "seta.dev/kube-apiserver"
+# On a node's heartbeat Lease, JSON: which generation of which NodeAnnouncements it has put into effect, and which of
+# its devices are up: {"uid": "...", "released": 3, "interfaces": {"ens5": true}}.
+L2_STATE_ANNOTATION = "seta.dev/l2-state"
+LONGEST_NAME = 253  # of an object
+
+
+def node_lease_name(node: str) -> str:
+    """The Lease by which a node's agent says that it lives, and answers for the addresses it was given."""
+    name = f"seta-l2-node-{node}"
+    return name if len(name) <= LONGEST_NAME else f"seta-l2-node-{hashlib.sha256(node.encode()).hexdigest()}"
