@@ -4,6 +4,7 @@
  *   netbench serve PORT CPU                      TCP echo on PORT, TCP sink on PORT+1, UDP echo on PORT
  *   netbench rr|crr|connect|stream HOST PORT SECONDS CPU
  *   netbench watch HOST PORT SECONDS             UDP echo every millisecond; prints when answers stop and start
+ *   netbench visit tcp|udp HOST PORT SECONDS PER_SECOND PATIENCE     a socket each; see visit.c
  *
  * rr, crr and connect print transactions per second, stream prints Gbit/s, watch prints lines
  * "<ok|lost> <CLOCK_REALTIME seconds of the probe that changed>", and how many were sent and lost on stderr.
@@ -23,6 +24,8 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "visit.h"
 
 #define CHUNK (128 * 1024)
 #define PROBES (600 * 1000)
@@ -250,8 +253,14 @@ int main(int argc, char **argv)
 		pin(atoi(argv[3]));
 		serve(atoi(argv[2]));
 	}
+	if (argc == 8 && !strcmp(argv[1], "visit")) {
+		to = address(argv[3], atoi(argv[4]));
+		visit(strcmp(argv[2], "udp") ? SOCK_STREAM : SOCK_DGRAM, &to, atof(argv[5]), atof(argv[6]), atof(argv[7]));
+		return 0;
+	}
 	if (argc < 5) {
-		fprintf(stderr, "usage: netbench serve PORT CPU | rr|crr|connect|stream HOST PORT SECONDS CPU | watch HOST PORT SECONDS\n");
+		fprintf(stderr, "usage: netbench serve PORT CPU | rr|crr|connect|stream HOST PORT SECONDS CPU |"
+				" watch HOST PORT SECONDS | visit tcp|udp HOST PORT SECONDS PER_SECOND PATIENCE\n");
 		return 2;
 	}
 	to = address(argv[2], atoi(argv[3]));
