@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* What arrives from the network. On the native device, ingress. Touches what is for a
  * pod of this node, answers to masqueraded packets and, where policies are for the node
- * itself, what is for that; all else goes on as it came, malformed or not. The packet's
- * way:
+ * itself, what is for that; all else goes on as it came, malformed or not. Who asks for
+ * an address that this node announces is answered here (l2.h). The packet's way:
  *
  *   network header -> (for nobody here: untouched) -> L4 header -> fragment's ports
  *   -> ICMP error's connection -> reverse masquerade -> target -> source's identity
@@ -14,6 +14,7 @@
 #include "lib/frag.h"
 #include "lib/host.h"
 #include "lib/icmp.h"
+#include "lib/l2.h"
 #include "lib/nat.h"
 #include "lib/parse.h"
 #include "lib/target.h"
@@ -109,8 +110,10 @@ int from_netdev(struct __sk_buff *skb)
 	struct pkt p = { .skb = skb, .dir = DIR_INGRESS, .observation = OBSERVED_FROM_NETWORK };
 	int rc;
 
-	if (parse_l2(&p) < 0 || p.ethertype != ETH_P_IP)
+	if (parse_l2(&p) < 0)
 		return TC_ACT_OK;
+	if (p.ethertype != ETH_P_IP)
+		return l2_answer(&p);
 	rc = parse_l3(&p);
 	return p.t.daddr.v4 == cfg.node_ip.v4 ? for_node(&p, rc) : for_pod_or_elsewhere(&p, rc);
 }
