@@ -51,6 +51,12 @@ INLINE bool ip16_is_zero(const union ip16 *ip)
 	return !(ip->words[0] | ip->words[1] | ip->words[2] | ip->words[3]);
 }
 
+INLINE bool ip16_equal(const union ip16 *a, const union ip16 *b)
+{
+	return !((a->words[0] ^ b->words[0]) | (a->words[1] ^ b->words[1]) |
+		 (a->words[2] ^ b->words[2]) | (a->words[3] ^ b->words[3]));
+}
+
 /* Identities with a meaning of their own; pods have 256 and above. */
 enum reserved_identity {
 	IDENTITY_UNKNOWN = 0,

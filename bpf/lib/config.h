@@ -14,6 +14,8 @@ enum trace_level {
 	TRACE_ALL = 2,
 };
 
+#define MAGLEV_SIZE 16381
+
 struct node_config {
 	union ip16 node_ip;		/* InternalIP: the source of masqueraded packets */
 	union ip16 node_ip6;
@@ -35,7 +37,13 @@ struct node_config {
 	__u8 trace_level;		/* enum trace_level */
 	__u8 host_firewall;		/* 1: policies of the node itself are enforced */
 	__be16 tunnel_port;		/* UDP; of the VXLAN between nodes */
-	__u8 pad[6];
+	__u16 nodeport_min;
+	__u16 nodeport_max;		/* inclusive */
+	__u8 bind_protection;		/* 1: the node's programs get no port that a NodePort has */
+	__u8 sock_host_only;		/* 1: sockets of pods are left alone */
+	__u32 maglev_size;		/* words of a service's table */
+	__u32 maglev_seed;		/* of lb_hash(); the same on every node */
+	__u8 pad[4];
 };
 
 const volatile struct node_config cfg = {
@@ -48,6 +56,10 @@ const volatile struct node_config cfg = {
 	.masquerade = 1,
 	.trace_level = TRACE_MEDIUM,
 	.tunnel_port = bpf_htons(8472),
+	.nodeport_min = 30000,
+	.nodeport_max = 32767,
+	.bind_protection = 1,
+	.maglev_size = MAGLEV_SIZE,
 };
 
 /* No `native range` is mask 0, which would match everything. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* cilium_lb4_reverse_sk and its IPv6 twin: which service address a socket was given
  * for a backend, so that getpeername and recvmsg show what the application asked
- * for. LRU: sockets do not announce their end.
+ * for. A connected socket's entry goes with the socket. LRU: one datagram socket may
+ * have spoken to many, which nobody counts.
  */
 #ifndef SETA_LB_SOCK_H
 #define SETA_LB_SOCK_H
@@ -47,6 +48,23 @@ struct lb6_reverse_sk {
 LB_SOCK_MAP(cilium_lb4_reverse_sk, struct lb4_reverse_sk_key, struct lb4_reverse_sk);
 LB_SOCK_MAP(cilium_lb6_reverse_sk, struct lb6_reverse_sk_key, struct lb6_reverse_sk);
 
+/* Whether what is remembered for a backend is this frontend: then, as for each further
+ * datagram of a socket, nothing has to be written.
+ */
+INLINE bool lb_sock_knows4(const struct lb4_reverse_sk_key *key, const struct lb4_reverse_sk *value)
+{
+	struct lb4_reverse_sk *known = bpf_map_lookup_elem(&cilium_lb4_reverse_sk, key);
+
+	return known && known->address == value->address && known->port == value->port;
+}
+
+INLINE bool lb_sock_knows6(const struct lb6_reverse_sk_key *key, const struct lb6_reverse_sk *value)
+{
+	struct lb6_reverse_sk *known = bpf_map_lookup_elem(&cilium_lb6_reverse_sk, key);
+
+	return known && ip16_equal(&known->address, &value->address) && known->port == value->port;
+}
+
 INLINE long lb_sock_remember(__u64 cookie, const struct lb_address *backend,
 			     const struct lb_address *front, __be16 rev_nat_index)
 {
@@ -58,8 +76,24 @@ INLINE long lb_sock_remember(__u64 cookie, const struct lb_address *backend,
 	struct lb6_reverse_sk value6 = { front->ip, front->port, rev_nat_index };
 
 	if (backend->family == FAMILY_V4)
-		return bpf_map_update_elem(&cilium_lb4_reverse_sk, &key4, &value4, BPF_ANY);
-	return bpf_map_update_elem(&cilium_lb6_reverse_sk, &key6, &value6, BPF_ANY);
+		return lb_sock_knows4(&key4, &value4) ? 0 :
+		       bpf_map_update_elem(&cilium_lb4_reverse_sk, &key4, &value4, BPF_ANY);
+	return lb_sock_knows6(&key6, &value6) ? 0 :
+	       bpf_map_update_elem(&cilium_lb6_reverse_sk, &key6, &value6, BPF_ANY);
+}
+
+/* The socket closes, connected to this backend or to anything else. */
+INLINE void lb_sock_forget(__u64 cookie, const struct lb_address *peer)
+{
+	struct lb4_reverse_sk_key key4 = { .cookie = cookie, .address = peer->ip.v4,
+					   .port = peer->port };
+	struct lb6_reverse_sk_key key6 = { .cookie = cookie, .address = peer->ip,
+					   .port = peer->port };
+
+	if (peer->family == FAMILY_V4)
+		bpf_map_delete_elem(&cilium_lb4_reverse_sk, &key4);
+	else
+		bpf_map_delete_elem(&cilium_lb6_reverse_sk, &key6);
 }
 
 /* Replaces a backend's address by the frontend this socket asked for; false: none. */

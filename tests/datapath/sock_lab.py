@@ -88,7 +88,7 @@ class SockLab:
         pins = self.sandbox.bpffs / "sock"
         pins.mkdir()
         loaded = libbpf.Object(OBJECTS / "sock.bpf.o", pins)
-        for name in ("cilium_lb4_reverse_sk", "cilium_lb6_reverse_sk"):
+        for name in ("cilium_lb4_reverse_sk", "cilium_lb6_reverse_sk", "cilium_lb4_affinity", "cilium_lb6_affinity"):
             loaded.set_max_entries(name, 1024)
         loaded.load()
         for name, layout in loaded.btf.maps.items():

@@ -87,10 +87,23 @@ def test_a_slot_that_is_gone_is_passed_over(lab: SockLab):
     assert told.most_common(1)[0][0] == str({"says": "left", "peer": [VIP, 86]})
 
 
-def test_the_way_back_is_remembered_by_socket(lab: SockLab):
-    port = lab.serve("backend", "tcp")
-    lab.service(VIP, 87, "tcp", [("127.0.0.1", port)], rev_nat=4711)
-    lab.ask("tcp", VIP, 87)
+def ways_back(lab: SockLab, backend_port: int) -> list[tuple[int, int]]:
+    """Of the sockets' entries for a backend: port of the frontend, and its rev-nat index."""
     keys, values = lab.maps["cilium_lb4_reverse_sk"].dump()
-    found = [v for k, v in zip(keys, values, strict=True) if int(k["port"]) == port]
-    assert [(int(v["port"]), int(v["rev_nat_index"])) for v in found] == [(87, 4711)]
+    found = [v for k, v in zip(keys, values, strict=True) if int(k["port"]) == backend_port]
+    return [(int(v["port"]), int(v["rev_nat_index"])) for v in found]
+
+
+def test_the_way_back_is_remembered_by_socket(lab: SockLab):
+    port = lab.serve("backend", "udp")
+    lab.service(VIP, 87, "udp", [("127.0.0.1", port)], rev_nat=4711)
+    lab.ask("udp", VIP, 87)
+    assert ways_back(lab, port) == [(87, 4711)]
+
+
+@pytest.mark.parametrize("how", ["tcp", "udp-connected"])
+def test_the_way_back_goes_with_a_connected_socket(lab: SockLab, how: str):
+    port = lab.serve("backend", protocol(how))
+    lab.service(VIP, 88, protocol(how), [("127.0.0.1", port)])
+    assert lab.ask(how, VIP, 88)["says"] == "backend"
+    assert ways_back(lab, port) == []
