@@ -55,17 +55,45 @@ SERVICES = [
         ],
     },
     {"id": 18, "frontend": "10.96.0.11:53/UDP", "type": "ClusterIP", "backends": []},
+    {
+        "id": 19,
+        "frontend": "0.0.0.0:30080/TCP",
+        "type": "NodePort",
+        "backends": [
+            {"backend": "10.0.1.5:8080/TCP", "state": "terminating-not-serving"},
+            {"backend": "10.0.1.6:8080/TCP", "state": "quarantined"},
+            {"backend": "10.0.1.7:8080/TCP", "state": "maintenance"},
+        ],
+    },
+    {"id": 20, "frontend": "[fd00::10]:80/TCP", "type": "LoadBalancer", "backends": []},
+    {"id": 21, "frontend": "203.0.113.7:80/SCTP", "type": "ExternalIPs", "backends": []},
+    {"id": 60001, "frontend": "192.168.10.101:8080/TCP", "type": "HostPort", "backends": []},
 ]
-SERVICE = {"address": "10.96.0.10", "port": 80, "protocol": "TCP", "scope": 0, "rev_nat": 17, "backend_id": 0}
+SERVICE = {
+    "address": "10.96.0.10",
+    "port": 80,
+    "protocol": "TCP",
+    "scope": 0,
+    "slot": 0,
+    "rev_nat": 17,
+    "backend_id": 0,
+    "count": 0,
+    "qcount": 0,
+    "flags": 0,
+    "type": "ClusterIP",
+}
+MASTER = {**SERVICE, "backend_id": 0x02000E10, "count": 2, "qcount": 1, "flags": 0x2010}
 LB = {
     "services": [
-        {**SERVICE, "slot": 0, "type": "ClusterIP, non-routable"},
-        {**SERVICE, "slot": 1, "backend_id": 3, "type": "ClusterIP"},
-        {**SERVICE, "slot": 2, "backend_id": 4, "type": "ClusterIP"},
-        {**SERVICE, "slot": 0, "scope": 1, "type": "ClusterIP, non-routable"},
+        {**MASTER, "type": "ClusterIP, two-scopes, sessionAffinity, non-routable"},
+        {**SERVICE, "slot": 1, "backend_id": 3},
+        {**SERVICE, "slot": 2, "backend_id": 4},
+        {**SERVICE, "scope": 1, "type": "ClusterIP, non-routable"},
+        {**SERVICE, "address": "fd00::10", "type": "LoadBalancer, check source-range, deny"},
     ],
     "backends": [{"id": 3, "address": "10.0.1.5", "port": 8080, "protocol": "TCP", "state": "active"}],
-    "reverse_nat": [{"id": 17, "address": "10.96.0.10", "port": 80}],
+    "reverse_nat": [{"id": 17, "address": "10.96.0.10", "port": 80}, {"id": 18, "address": "fd00::10", "port": 80}],
+    "source_ranges": [{"id": 17, "range": "203.0.113.0/24"}, {"id": 18, "range": "fd00::/64"}],
 }
 ENTRY = {"direction": "ingress", "proxy_port": 0, "auth_type": "disabled", "bytes": 196, "packets": 2, "cookie": 5}
 POLICY = [
@@ -97,10 +125,24 @@ CT = [
         "bytes": 240,
         "tx_flags": 0x1A,
         "rx_flags": 0x12,
-        "flags": 0,
+        "flags": 0x6,
+        "flag_names": ["TxClosing", "SeenNonSyn"],
         "rev_nat": 17,
         "source_identity": 4711,
+        "service": False,
     }
+]
+SERVED = {**CT[0], "destination": "10.96.0.10:80", "service": True, "flags": 0, "flag_names": []}
+TRANSLATED = {"protocol": "UDP", "source": "10.0.1.5:4242", "destination": "1.1.1.1:53", "age": 12}
+NAT = [
+    {**TRANSLATED, "direction": "OUT", "to": "192.168.10.101:61000"},
+    {
+        **TRANSLATED,
+        "direction": "IN",
+        "source": "1.1.1.1:53",
+        "destination": "192.168.10.101:61000",
+        "to": "10.0.1.5:4242",
+    },
 ]
 MAPS = [{"name": "cilium_lxc", "entries": 2, "errors": 0, "cache": True}]
 CONTENT = [{"key": "17", "value": "10.96.0.10:80", "state": "sync", "error": ""}]
@@ -145,6 +187,7 @@ ANSWERS = {  # command -> what the API answers
     "bpf lb list --frontends": LB,
     "bpf lb list --backends": LB,
     "bpf lb list --revnat": LB,
+    "bpf lb list --source-ranges": LB,
     "bpf policy get 7": POLICY,
     "bpf policy get 7 -n": POLICY,
     "bpf policy get 8": [],
@@ -160,6 +203,8 @@ ANSWERS = {  # command -> what the API answers
     "bpf ipcache list": IPCACHE,
     "bpf endpoint list": LOCAL,
     "bpf ct list": CT,
+    "bpf ct list global": [*CT, SERVED],
+    "bpf nat list": NAT,
     "map list": MAPS,
     "map list --verbose": [{**MAPS[0], "content": CONTENT}, {"name": "empty", "content": []}],
     "map get cilium_lb4_reverse_nat": CONTENT,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from seta_agent import process
-from seta_agent.api import dumps, mapstrings, questions, views
+from seta_agent.api import connections, dumps, lbdumps, mapstrings, questions, views
 from seta_agent.api.explain import Explainer
 from seta_agent.api.kernel import KernelReader
 from seta_agent.api.parties import PartyError
@@ -170,7 +170,7 @@ class Backend:
         return await self._read(lambda: mapstrings.entries(name, *self._programmer.dump_map(name)))
 
     async def bpf_lb(self) -> Json:
-        return await self._read(lambda: dumps.lb(self._kernel.dump))
+        return await self._read(lambda: lbdumps.lb(self._kernel.dump))
 
     async def bpf_policy(self, name: str) -> list[Json]:
         number = HOST_ENDPOINT if name == str(HOST_ENDPOINT) and self._guards_host() else self._endpoint(name).id
@@ -197,7 +197,10 @@ class Backend:
         return await self._read(lambda: dumps.ipcache(*self._kernel.dump("cilium_ipcache_v2")))
 
     async def bpf_ct(self) -> list[Json]:
-        return await self._read(lambda: dumps.ct(self._kernel.dump))
+        return await self._read(lambda: connections.ct(self._kernel.dump))
+
+    async def bpf_nat(self) -> list[Json]:
+        return await self._read(lambda: connections.nat(self._kernel.dump))
 
     async def bpf_endpoint(self) -> list[Json]:
         return await self._read(lambda: dumps.endpoints(*self._kernel.dump("cilium_lxc")))

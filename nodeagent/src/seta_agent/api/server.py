@@ -63,6 +63,7 @@ class ApiServer:
             "/v1/bpf/policy": back.bpf_policies,
             "/v1/bpf/ipcache": back.bpf_ipcache,
             "/v1/bpf/ct": back.bpf_ct,
+            "/v1/bpf/nat": back.bpf_nat,
             "/v1/bpf/endpoint": back.bpf_endpoint,
         }
         named: dict[str, Callable[[str], Any]] = {

@@ -13,18 +13,10 @@ SERVICE_TYPES = (  # flag of enum lb_flag -> type, the first that is set
     (0x8, "HostPort"),
     (0x100, "LocalRedirect"),
 )
-SERVICE_TRAITS = (  # in the order in which they are printed
-    (0x4, "Local"),
-    (0x1000, "InternalLocal"),
-    (0x2000, "two-scopes"),
-    (0x10, "sessionAffinity"),
-    (0x80, "check source-range"),
-    (0x200, "46x64"),
-    (0x400, "l7-load-balancer"),
-    (0x800, "loopback"),
-    (0x8000, "dsr"),
-)
-ROUTABLE = 0x40
+SOURCE_RANGE, ROUTABLE, DENY_OR_QUARANTINED = 0x80, 0x40, 0x4000
+BEFORE_ROUTABLE = ((0x4, "Local"), (0x1000, "InternalLocal"), (0x2000, "two-scopes"), (0x10, "sessionAffinity"))
+AFTER_RANGES = ((0x200, "46x64"), (0x400, "l7-load-balancer"), (0x800, "loopback"))
+DSR = 0x8000
 BACKEND_STATES = ("active", "terminating", "quarantined", "maintenance", "terminating-not-serving")
 
 
@@ -49,12 +41,22 @@ def endpoint(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def service_type(flags: int) -> str:
-    """The field's string form of service flags: type, then traits; `non-routable` where it is not for outsiders."""
+def service_type(flags: int, slot: int = 0) -> str:
+    """The field's string form of service flags: type, then traits in its order.
+
+    Bit 0x4000 is two things: of slot 0 that the source ranges are refused, of a backend's slot that it is quarantined.
+    """
     kind = next((name for bit, name in SERVICE_TYPES if flags & bit), "ClusterIP")
-    traits = [name for bit, name in SERVICE_TRAITS if flags & bit]
+    traits = [name for bit, name in BEFORE_ROUTABLE if flags & bit]
     if not flags & ROUTABLE:
         traits.append("non-routable")
+    if flags & SOURCE_RANGE:
+        traits += ["check source-range", *(["deny"] if flags & DENY_OR_QUARANTINED and not slot else [])]
+    traits += [name for bit, name in AFTER_RANGES if flags & bit]
+    if flags & DENY_OR_QUARANTINED and slot:
+        traits.append("quarantined")
+    if flags & DSR:
+        traits.append("dsr")
     return ", ".join([kind, *traits])
 
 
@@ -65,7 +67,7 @@ def ifname(index: int) -> str:
         return ""
 
 
-ADDRESSES = frozenset({"ip", "address", "saddr", "daddr", "to_addr", "tunnel_endpoint"})
+ADDRESSES = frozenset({"ip", "address", "addr", "saddr", "daddr", "to_addr", "tunnel_endpoint"})
 MACS = frozenset({"mac", "node_mac"})
 
 
@@ -83,6 +85,8 @@ def readable(entry: Any, family: int) -> Any:
 def _readable_field(name: str, field: Any, family: int) -> Any:
     if name in MACS:
         return mac(int(field))
+    if name == "client_id" and field.dtype.fields:
+        return address(field, FAMILY_V6)
     if name not in ADDRESSES:
         return readable(field, family) if field.dtype.names or field.dtype.kind != "V" else field.tobytes().hex()
     if field.dtype.fields is None:

@@ -1,4 +1,7 @@
-"""Text of `bpf ... list|get` and `map list|get`: what the kernel's maps hold. Called by the command table; pure."""
+"""Text of `bpf ... list|get` and `map list|get`: what the kernel's maps hold. Called by the command table; pure.
+
+Services are in `lb`.
+"""
 
 from typing import Any
 
@@ -6,51 +9,7 @@ from seta_agent.cli import table
 from seta_agent.cli.table import Row
 
 Item = dict[str, Any]
-BACKEND = "BACKEND ADDRESS (REVNAT_ID) (SLOT)"
 EMPTY_POLICY = "Policy stats empty. Perhaps the policy enforcement is disabled?"
-
-
-def lb_list(data: Item) -> list[Row]:
-    """Slot 0 is the service itself, with its type; the others are its backends."""
-    backends = {item["id"]: item for item in data["backends"]}
-    rows: list[Row] = [["SERVICE ADDRESS", BACKEND]]
-    for item in data["services"]:
-        place = f"({item['rev_nat']}) ({item['slot']})"
-        if item["slot"] == 0:
-            value = f"0.0.0.0:0 {place} [{item['type']}]"
-        else:
-            found = backends.get(item["backend_id"])
-            value = f"{_address(found)} {place}" if found else f"backend {item['backend_id']} not found"
-        rows.append([_service(item), value])
-    return rows
-
-
-def lb_frontends(data: Item) -> list[Row]:
-    rows: list[Row] = [["SERVICE ADDRESS", "BACKEND ID"]]
-    return rows + [[_service(item), str(item["backend_id"])] for item in data["services"]]
-
-
-def lb_backends(data: Item) -> list[Row]:
-    rows: list[Row] = [["ID", "BACKEND ADDRESS", "STATE"]]
-    return rows + [[str(item["id"]), _address(item), item["state"]] for item in data["backends"]]
-
-
-def lb_revnat(data: Item) -> list[Row]:
-    rows: list[Row] = [["ID", "BACKEND ADDRESS (REVNAT_ID) (SLOT)"]]
-    return rows + [[str(item["id"]), f"{_host(item['address'])}:{item['port']}"] for item in data["reverse_nat"]]
-
-
-def _service(item: Item) -> str:
-    scope = "/i" if item["scope"] == 1 else ""
-    return f"{_address(item)}{scope} ({item['slot']})"
-
-
-def _address(item: Item) -> str:
-    return f"{_host(item['address'])}:{item['port']}/{item['protocol']}"
-
-
-def _host(address: str) -> str:
-    return f"[{address}]" if ":" in address else address
 
 
 def policy_get(items: list[Item], *, numeric: bool) -> list[Row] | str:
@@ -119,12 +78,25 @@ def endpoint_list(items: list[Item]) -> list[Row]:
 
 def ct_list(items: list[Item]) -> str:
     return "\n".join(
-        f"{item['protocol']} {item['direction']} {item['source']} -> {item['destination']} "
+        f"{_ends(item)} {'service ' if item['service'] else ''}"
         f"expires={item['expires']} Packets={item['packets']} Bytes={item['bytes']} "
-        f"TxFlagsSeen={item['tx_flags']:#04x} RxFlagsSeen={item['rx_flags']:#04x} Flags={item['flags']:#06x} "
+        f"TxFlagsSeen={item['tx_flags']:#04x} RxFlagsSeen={item['rx_flags']:#04x} "
+        f"Flags={item['flags']:#06x} [ {''.join(f'{name} ' for name in item['flag_names'])}] "
         f"RevNAT={item['rev_nat']} SourceSecurityID={item['source_identity']}"
         for item in items
     )
+
+
+def nat_list(items: list[Item]) -> str:
+    """What goes out gets another source, what comes back another destination."""
+    return "\n".join(
+        f"{_ends(item)} XLATE_{'DST' if item['direction'] == 'IN' else 'SRC'} {item['to']} Created={item['age']}sec ago"
+        for item in items
+    )
+
+
+def _ends(item: Item) -> str:
+    return f"{item['protocol']} {item['direction']} {item['source']} -> {item['destination']}"
 
 
 def map_list(items: list[Item]) -> list[Row]:

@@ -10,7 +10,7 @@ import urllib.parse
 from collections.abc import Callable
 from typing import Any
 
-from seta_agent.cli import bpf, endpoints, explain, status
+from seta_agent.cli import bpf, endpoints, explain, lb, status
 from seta_agent.cli.errors import FAILED, USAGE
 from seta_agent.cli.table import Row
 
@@ -50,6 +50,12 @@ def positional(name: str, help_text: str, **more: Any) -> tuple[str, dict[str, A
 
 ENDS = "namespace/pod, an IP address, or reserved:NAME"
 NUMERIC = flag("--numeric", "identities as numbers", "-n")
+LB_PARTS = {  # option -> what of the LB maps it shows
+    "frontends": lb.lb_frontends,
+    "backends": lb.lb_backends,
+    "revnat": lb.lb_revnat,
+    "source_ranges": lb.lb_source_ranges,
+}
 
 
 def _at(path: str) -> Callable[[Arguments], str]:
@@ -61,11 +67,8 @@ def as_json(data: Any) -> str:
 
 
 def _lb(data: Any, args: Arguments) -> Shown:
-    if args.frontends:
-        return bpf.lb_frontends(data)
-    if args.backends:
-        return bpf.lb_backends(data)
-    return bpf.lb_revnat(data) if args.revnat else bpf.lb_list(data)
+    asked = (show for part, show in LB_PARTS.items() if getattr(args, part))
+    return next(asked, lb.lb_list)(data)
 
 
 def _map_list(data: Any, args: Arguments) -> Shown:
@@ -193,6 +196,7 @@ COMMANDS = (
             flag("--frontends", "frontends only"),
             flag("--backends", "backends only"),
             flag("--revnat", "reverse NAT only"),
+            flag("--source-ranges", "source ranges only"),
         ),
     ),
     Command(
@@ -213,7 +217,14 @@ COMMANDS = (
         _at("/v1/bpf/ipcache"),
         lambda data, _: bpf.ipcache_list(data),
     ),
-    Command("bpf ct list", "connections", _at("/v1/bpf/ct"), lambda data, _: bpf.ct_list(data)),
+    Command(
+        "bpf ct list",
+        "connections",
+        _at("/v1/bpf/ct"),
+        lambda data, _: bpf.ct_list(data),
+        options=(positional("scope", "global: of every endpoint", nargs="?", choices=("global",), default="global"),),
+    ),
+    Command("bpf nat list", "translated connections", _at("/v1/bpf/nat"), lambda data, _: bpf.nat_list(data)),
     Command(
         "bpf endpoint list",
         "local endpoints in the kernel",
