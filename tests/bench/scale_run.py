@@ -48,7 +48,9 @@ class Memory:
         self.writes += 1
         del self.objects[kind, namespace, name]
 
-    async def patch_status(self, kind: Kind, namespace: str, name: str, status: JSON) -> JSON:
+    async def patch_status(
+        self, kind: Kind, namespace: str, name: str, status: JSON, _version: int | None = None
+    ) -> JSON:
         return await self.create(kind, {**self.objects[kind, namespace, name], "status": status})
 
     def put(self, kind: Kind, body: JSON) -> JSON:

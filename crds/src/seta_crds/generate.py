@@ -16,6 +16,7 @@ from seta_crds.compiledpolicy import CompiledPolicy
 from seta_crds.endpoint import CiliumEndpoint
 from seta_crds.endpointslice import CiliumEndpointSlice
 from seta_crds.identity import CiliumIdentity
+from seta_crds.ippool import CiliumLoadBalancerIPPool
 from seta_crds.networkpolicy import CiliumClusterwideNetworkPolicy, CiliumNetworkPolicy
 from seta_crds.node import CiliumNode
 from seta_crds.nodepolicystatus import NodePolicyStatus
@@ -27,6 +28,7 @@ RESOURCES: tuple[type[Resource], ...] = (
     CiliumNetworkPolicy,
     CiliumClusterwideNetworkPolicy,
     CiliumCIDRGroup,
+    CiliumLoadBalancerIPPool,
     CiliumIdentity,
     CiliumNode,
     CiliumEndpoint,

@@ -53,6 +53,9 @@ CLUSTERWIDE_NETWORK_POLICY = Kind(
     "ciliumclusterwidenetworkpolicies",
     namespaced=False,
 )
+LOAD_BALANCER_IP_POOL = Kind(
+    "cilium.io", "v2", "CiliumLoadBalancerIPPool", "ciliumloadbalancerippools", namespaced=False
+)
 CIDR_GROUP = Kind("cilium.io", "v2", "CiliumCIDRGroup", "ciliumcidrgroups", namespaced=False)
 IDENTITY = Kind("cilium.io", "v2", "CiliumIdentity", "ciliumidentities", namespaced=False)
 CILIUM_NODE = Kind("cilium.io", "v2", "CiliumNode", "ciliumnodes", namespaced=False)

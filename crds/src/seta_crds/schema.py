@@ -24,6 +24,7 @@ _KEPT = {
     "nullable",
 }
 _DROPPED = {"title", "$defs", "default"}  # a default would make the API server rewrite users' objects
+DEFAULT = "x-seta-default"  # a field's default that users rely on all the same: in json_schema_extra, with its value
 
 
 class SchemaError(Exception):
@@ -45,6 +46,8 @@ def _node(node: JSON, defs: JSON, path: str) -> JSON:
             continue
         if key in _KEPT or key.startswith("x-kubernetes-"):
             result[key] = value
+        elif key == DEFAULT:
+            result["default"] = value
         elif key == "const":
             result["enum"] = [value]
         elif key == "properties":

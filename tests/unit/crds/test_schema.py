@@ -50,6 +50,15 @@ def test_a_description_beside_a_reference_wins() -> None:
     assert found["properties"]["one"]["description"] == "Told here."
 
 
+def test_a_default_is_emitted_only_where_it_is_asked_for() -> None:
+    class Defaulted(Model):
+        off: bool | None = pydantic.Field(default=None, json_schema_extra={schema.DEFAULT: False})
+        quiet: bool = False
+
+    found = schema.structural(Defaulted.model_json_schema(by_alias=True))["properties"]
+    assert found == {"off": {"type": "boolean", "default": False}, "quiet": {"type": "boolean"}}
+
+
 class Union(Model):
     both: int | list[int]
 

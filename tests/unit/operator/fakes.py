@@ -57,9 +57,14 @@ class FakeApi:
         self._held(kind, namespace, name)
         del self.objects[kind, namespace, name]
 
-    async def patch_status(self, kind: Kind, namespace: str, name: str, status: JSON) -> JSON:
+    async def patch_status(
+        self, kind: Kind, namespace: str, name: str, status: JSON, version: int | None = None
+    ) -> JSON:
         self._note("patch", kind, name)
-        return self.put(kind, {**self._held(kind, namespace, name), "status": status})
+        held = self._held(kind, namespace, name)
+        if version is not None and held["metadata"]["resourceVersion"] != str(version):
+            raise errors.ConflictError("newer")
+        return self.put(kind, {**held, "status": {**(held.get("status") or {}), **status}})
 
     def put(self, kind: Kind, body: JSON) -> JSON:
         """Store it as somebody else would, with a new version."""

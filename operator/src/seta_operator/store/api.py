@@ -76,10 +76,15 @@ class Api:
         """Delete, without waiting for finalizers."""
         await self._request("DELETE", kind.path(namespace, name))
 
-    async def patch_status(self, kind: Kind, namespace: str, name: str, status: JSON) -> JSON:
-        """Merge into the status subresource; returns the object as stored."""
+    async def patch_status(
+        self, kind: Kind, namespace: str, name: str, status: JSON, version: int | None = None
+    ) -> JSON:
+        """Merge into the status subresource, of this resourceVersion only if one is given; the object as stored."""
         path = f"{kind.path(namespace, name)}/status"
-        return await self._request("PATCH", path, {"status": status}, content="application/merge-patch+json")
+        body: JSON = {"status": status}
+        if version is not None:
+            body["metadata"] = {"resourceVersion": str(version)}
+        return await self._request("PATCH", path, body, content="application/merge-patch+json")
 
     async def _request(
         self,

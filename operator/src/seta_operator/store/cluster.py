@@ -27,6 +27,7 @@ READERS: dict[Kind, Callable[[JSON], Any]] = {  # kind -> what is kept of an obj
     names.CLUSTERWIDE_NETWORK_POLICY: facts.policy,
     names.K8S_NETWORK_POLICY: facts.policy,
     names.CIDR_GROUP: facts.cidr_group,
+    names.LOAD_BALANCER_IP_POOL: facts.ip_pool,
     names.NODE_POLICY_STATUS: facts.node_policy_status,
     names.ENDPOINT: facts.endpoint,
     names.IDENTITY: facts.owned,
@@ -49,6 +50,7 @@ class Cluster:
         self.endpoint_slices: Table[facts.EndpointSlice] = Table()
         self.endpoints: Table[facts.Endpoint] = Table()
         self.cidr_groups: Table[facts.CIDRGroup] = Table()
+        self.ip_pools: Table[facts.IPPool] = Table()
         self.reports: Table[dict[str, int]] = Table()
         self.identities: Table[facts.Owned] = Table()
         self.tables: dict[Kind, Table[Any]] = {  # kind -> its table
@@ -59,6 +61,7 @@ class Cluster:
             names.ENDPOINT_SLICE: self.endpoint_slices,
             names.ENDPOINT: self.endpoints,
             names.CIDR_GROUP: self.cidr_groups,
+            names.LOAD_BALANCER_IP_POOL: self.ip_pools,
             names.NODE_POLICY_STATUS: self.reports,
             names.IDENTITY: self.identities,
         }

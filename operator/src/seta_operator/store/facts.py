@@ -115,6 +115,13 @@ class CIDRGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class IPPool:
+    created: str  # creationTimestamp
+    spec: JSON
+    conditions: list[JSON] = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Owned:
     """An object that only the operator writes: what a write would set, and the error in its status."""
 
@@ -247,6 +254,14 @@ def policy(body: JSON) -> Policy:
 def cidr_group(body: JSON) -> CIDRGroup:
     cidrs = (body.get("spec") or {}).get("externalCIDRs") or ()
     return CIDRGroup(labels=body["metadata"].get("labels") or {}, cidrs=tuple(cidrs))
+
+
+def ip_pool(body: JSON) -> IPPool:
+    return IPPool(
+        created=body["metadata"].get("creationTimestamp") or "",
+        spec=body.get("spec") or {},
+        conditions=(body.get("status") or {}).get("conditions") or [],
+    )
 
 
 def node_policy_status(body: JSON) -> dict[str, int]:

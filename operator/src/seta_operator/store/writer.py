@@ -39,16 +39,20 @@ class Writer:
         results = await asyncio.gather(*(self._ensure_one(kind, key, wanted[key]) for key in open_keys))
         return {key for key, done in zip(open_keys, results, strict=True) if not done}
 
-    async def status(self, kind: Kind, key: Key, status: JSON) -> bool:
+    async def status(self, kind: Kind, key: Key, status: JSON, version: int | None = None) -> bool:
         """Merge into an object's status; whether it is done (an object that is gone needs none).
 
+        With a version, only where nobody has written since: what others write there is then not overwritten unseen.
         The answer may hold a newer spec than anybody has seen, which the watch then shows as old news: it is told here.
         """
         try:
-            self._cluster.seen(kind, await self._api.patch_status(kind, *key, status))
+            self._cluster.seen(kind, await self._api.patch_status(kind, *key, status, version))
             self.writes += 1
         except errors.NotFoundError:
             return True
+        except errors.ConflictError:
+            log.debug("status.outdated", kind=kind.kind, namespace=key[0], name=key[1])
+            return False
         except errors.ApiError as error:
             log.warning("status.failed", kind=kind.kind, namespace=key[0], name=key[1], error=str(error))
             return False
