@@ -15,6 +15,7 @@ import structlog
 from seta_crds.labels import LabelFilter
 from seta_operator import health
 from seta_operator.handlers import watching
+from seta_operator.services import frontends
 from seta_operator.services.addresses import PodCIDRs
 from seta_operator.services.membership import Membership
 from seta_operator.services.nodes import Nodes
@@ -61,7 +62,7 @@ class App:
             verdicts,
             Nodes(self.cluster, self.writer, pool, membership.nodes),
             Slices(self.cluster, self.writer),
-            Tables(self.cluster, self.writer),
+            Tables(self.cluster, self.writer, _service_options(settings)),
         )
 
     def problem(self) -> str:
@@ -125,6 +126,14 @@ class App:
             clusterwide=True,
             identity=IDENTITY,
         )
+
+
+def _service_options(settings: Settings) -> frontends.Options:
+    return frontends.Options(
+        proxy_name=settings.k8s_service_proxy_name,
+        algorithm_annotation=settings.bpf_lb_algorithm_annotation,
+        mode_annotation=settings.bpf_lb_mode_annotation,
+    )
 
 
 async def run(settings: Settings, health_port: int) -> None:

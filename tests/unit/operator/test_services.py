@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from seta_crds import names
-from seta_operator.services import frontends
+from seta_operator.services import backends, claims, frontends
 from seta_operator.services.tables import Tables
 from seta_operator.store import facts
 from tests.unit.operator.fakes import Bench, settle
@@ -26,7 +26,7 @@ def backend(address: str = "10.0.1.5", **conditions: bool) -> dict[str, Any]:
         ({"ready": False, "serving": True, "terminating": True}, "terminating"),
         ({"ready": False, "serving": False, "terminating": True}, "terminating-not-serving"),
         ({"ready": False, "terminating": True}, "terminating-not-serving"),
-        ({"ready": True, "terminating": True}, "terminating"),
+        ({"ready": True, "terminating": True}, "active"),  # publishNotReadyAddresses
     ],
 )
 def test_states(conditions: dict[str, bool], state: str | None) -> None:
@@ -36,7 +36,7 @@ def test_states(conditions: dict[str, bool], state: str | None) -> None:
         "endpoints": [backend(**conditions)],
     }
     port = facts.ServicePort("http", "TCP", 80)
-    found = frontends.backends(port, [facts.endpoint_slice(body)])
+    found = backends.of(port, [facts.endpoint_slice(body)])
     assert [one["state"] for one in found] == ([state] if state else [])
 
 
@@ -53,13 +53,15 @@ def test_ports_go_together_by_name_and_protocol() -> None:
     }
     piece = facts.endpoint_slice(body)
     for name, protocol, port in (("a", "TCP", 1), ("a", "UDP", 2), ("b", "TCP", 3)):
-        assert [one["port"] for one in frontends.backends(facts.ServicePort(name, protocol, 80), [piece])] == [port]
-    assert frontends.backends(facts.ServicePort("c", "TCP", 80), [piece]) == []
+        assert [one["port"] for one in backends.of(facts.ServicePort(name, protocol, 80), [piece])] == [port]
+    assert backends.of(facts.ServicePort("c", "TCP", 80), [piece]) == []
 
 
 def service(bench: Bench, name: str, *ports: int, address: str = "10.96.0.1", **spec: Any) -> None:
     listed = [{"name": f"p{port}", "port": port} for port in ports]
-    bench.seen(names.SERVICE, name, "ns", spec={"clusterIP": address, "clusterIPs": [address], "ports": listed, **spec})
+    meta = spec.pop("metadata", {})
+    body = {"clusterIP": address, "clusterIPs": [address], "ports": listed, **spec}
+    bench.seen(names.SERVICE, name, "ns", metadata=meta, spec=body)
 
 
 def ids(bench: Bench) -> dict[str, int]:
@@ -156,3 +158,138 @@ async def test_dual_stack_has_a_frontend_and_backends_of_each_family() -> None:
     service(bench, "web", 80, clusterIPs=["10.96.0.1", "fd00::1"])
     await settle(subject)
     assert ids(bench) == {"10.96.0.1:80": 1, "fd00::1:80": 2}
+
+
+@pytest.mark.parametrize(
+    ("labels", "ours", "served"),
+    [
+        ({}, "", True),
+        ({"service.kubernetes.io/service-proxy-name": "other"}, "", False),
+        ({"service.kubernetes.io/service-proxy-name": ""}, "", False),
+        ({"service.kubernetes.io/service-proxy-name": "other"}, "other", True),
+        ({}, "other", False),
+    ],
+)
+async def test_the_proxy_name_says_whose_a_service_is(labels: dict[str, str], ours: str, *, served: bool) -> None:
+    bench = Bench()
+    subject = Tables(bench.cluster, bench.writer, frontends.Options(proxy_name=ours))
+    service(bench, "web", 80, metadata={"labels": labels})
+    await settle(subject)
+    assert bool(bench.api.of(names.SERVICE_TABLE)) is served
+
+
+def born(day: int) -> dict[str, Any]:
+    return {"metadata": {"creationTimestamp": f"2026-01-0{day}T00:00:00Z"}}
+
+
+def holders(bench: Bench, address: str) -> list[str]:
+    return [
+        name
+        for name, body in bench.api.of(names.SERVICE_TABLE).items()
+        for port in body["spec"]["ports"]
+        for front in port["frontends"]
+        if front["address"] == address
+    ]
+
+
+@pytest.mark.parametrize("order", [("old", "young"), ("young", "old")])
+async def test_of_two_services_with_one_external_address_the_older_has_it(order: tuple[str, str]) -> None:
+    bench = Bench()
+    subject = Tables(bench.cluster, bench.writer)
+    made = {"old": ("10.96.0.1", born(1)), "young": ("10.96.0.2", born(2))}
+    for name in order:
+        address, more = made[name]
+        service(bench, name, 80, address=address, externalIPs=["192.0.2.7"], **more)
+        await settle(subject)
+    assert holders(bench, "192.0.2.7") == ["old"]
+    number = ids(bench)["192.0.2.7:80"]
+    bench.gone(names.SERVICE, "old", "ns")
+    await settle(subject)
+    assert holders(bench, "192.0.2.7") == ["young"]
+    assert ids(bench)["192.0.2.7:80"] == number, "the number is the frontend's"
+
+
+async def test_a_cluster_address_is_never_another_services_external_ip() -> None:
+    bench = Bench()
+    subject = Tables(bench.cluster, bench.writer)
+    service(bench, "thief", 80, address="10.96.0.1", externalIPs=["10.96.0.2"], **born(1))
+    await settle(subject)
+    service(bench, "owner", 80, address="10.96.0.2", **born(2))
+    await settle(subject)
+    assert holders(bench, "10.96.0.2") == ["owner"]
+
+
+async def test_services_share_an_address_by_port() -> None:
+    bench = Bench()
+    subject = Tables(bench.cluster, bench.writer)
+    service(bench, "a", 80, address="10.96.0.1", externalIPs=["192.0.2.7"], **born(1))
+    service(bench, "b", 443, address="10.96.0.2", externalIPs=["192.0.2.7"], **born(2))
+    await settle(subject)
+    assert sorted(holders(bench, "192.0.2.7")) == ["a", "b"]
+
+
+async def test_a_service_that_lacked_a_number_gets_one_when_another_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "LAST", 2)
+    bench = Bench()
+    subject = Tables(bench.cluster, bench.writer)
+    for n, name in enumerate("abc", 1):
+        service(bench, name, 80, address=f"10.96.0.{n}")
+    await settle(subject)
+    assert ids(bench) == {"10.96.0.1:80": 1, "10.96.0.2:80": 2}
+    bench.gone(names.SERVICE, "a", "ns")
+    await settle(subject)
+    assert ids(bench) == {"10.96.0.2:80": 2, "10.96.0.3:80": 1}
+
+
+async def test_one_endpoint_that_changes_is_one_write() -> None:
+    bench = Bench()
+    subject = Tables(bench.cluster, bench.writer)
+    label = {"labels": {"kubernetes.io/service-name": "s3"}}
+    for n in range(10):
+        service(bench, f"s{n}", 80, address=f"10.96.0.{n}")
+    await settle(subject)
+    bench.api.calls.clear()
+    ports = [{"name": "p80", "port": 8080}]
+    bench.seen(names.ENDPOINT_SLICE, "s3-1", "ns", metadata=label, ports=ports, endpoints=[backend()])
+    await settle(subject)
+    assert bench.api.calls == [("update", "ServiceTable", "s3")]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "types"),
+    [
+        (None, ["ClusterIP", "NodePort", "LoadBalancer", "ExternalIPs"]),
+        ("ClusterIP", ["ClusterIP", "ExternalIPs"]),
+        ("NodePort", ["NodePort", "ExternalIPs"]),
+        ("loadbalancer", ["LoadBalancer", "ExternalIPs"]),
+        ("nonsense", ["ClusterIP", "NodePort", "LoadBalancer", "ExternalIPs"]),
+    ],
+)
+def test_an_annotation_asks_for_one_type_of_frontend(annotation: str | None, types: list[str]) -> None:
+    body = {
+        "metadata": {"annotations": {"service.cilium.io/type": annotation} if annotation else {}},
+        "spec": {
+            "type": "LoadBalancer",
+            "clusterIPs": ["10.96.0.1"],
+            "externalIPs": ["192.0.2.7"],
+            "ports": [{"port": 80, "nodePort": 30080}],
+        },
+        "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.8"}, {"ip": "192.0.2.9", "ipMode": "Proxy"}]}},
+    }
+    assert list(frontends.of(facts.service(body)).values()) == types
+
+
+def test_addresses_have_one_spelling_and_a_family_of_the_service() -> None:
+    odd = ["192.000.002.007", "192.0.2.7", "2001:db8::7"]
+    body = {
+        "metadata": {},
+        "spec": {
+            "clusterIPs": ["10.96.0.1"],
+            "externalIPs": odd,
+            "loadBalancerSourceRanges": ["010.1.2.3/8 ", "10.0.0.0/8"],
+            "ports": [{"port": 80}],
+        },
+    }
+    service = facts.service(body)
+    assert list(frontends.of(service)) == [("10.96.0.1", 80, "TCP"), ("192.0.2.7", 80, "TCP")]
+    assert frontends.table("web", service, [], {}, frontends.Options())["spec"]["sourceRanges"] == ["10.0.0.0/8"]

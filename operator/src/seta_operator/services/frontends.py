@@ -1,106 +1,110 @@
-"""From a Service and its EndpointSlices to the ServiceTable. Pure but for the numbers; used by tables.py.
+"""Which addresses a Service answers on, and what its spec asks for: its ServiceTable. Pure; used by tables.py.
 
 What a table says of a service is the same for every node: which of the backends a node uses (traffic policies,
-topology) is for its agent to find out.
+topology) and at which of its addresses a node port answers is for its agent to find out.
 """
 
+import functools
 import ipaddress
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
 
-from seta_operator.services.numbers import Numbers
+from seta_operator.services import backends
 from seta_operator.store import facts
 
 EXTERNAL = ("NodePort", "LoadBalancer")  # types of Service that have node ports
-TYPE_ANNOTATION = "service.cilium.io/type"
+PROXY_LABEL = "service.kubernetes.io/service-proxy-name"
+TYPE_ANNOTATION, TYPES = "service.cilium.io/type", ("ClusterIP", "NodePort", "LoadBalancer")
 ALGORITHM_ANNOTATION, ALGORITHMS = "service.cilium.io/lb-algorithm", ("random", "maglev")
 MODE_ANNOTATION, MODES = "service.cilium.io/forwarding-mode", ("snat", "dsr")
-RANGES_ANNOTATION = "service.cilium.io/src-ranges-policy"
-# Of two slices that list one address (an endpoint that moves between slices), the livelier state counts.
-LIVELIEST = ("active", "terminating", "terminating-not-serving")
+RANGES_ANNOTATION, RANGES_POLICIES = "service.cilium.io/src-ranges-policy", ("allow", "deny")
 Frontend = tuple[str, int, str]  # address, port, protocol
 
 
-@dataclass
-class FrontendNumbers:
-    """Cluster-wide stable number (reverse NAT index) of each frontend."""
+class Options(NamedTuple):
+    """What the cluster's settings say about services."""
 
-    numbers: Numbers = field(default_factory=lambda: Numbers(1, 65535))
-    given: dict[Frontend, int] = field(default_factory=dict)  # frontend -> number
-
-    def claim(self, frontend: Frontend, number: int) -> None:
-        """Take over what was given before a restart."""
-        if frontend not in self.given and self.numbers.claim(number):
-            self.given[frontend] = number
-
-    def give(self, frontend: Frontend) -> int:
-        """The frontend's number.
-
-        Raises:
-            ExhaustedError: the cluster has 65535 frontends.
-
-        """
-        if frontend not in self.given:
-            self.given[frontend] = self.numbers.take()
-        return self.given[frontend]
-
-    def release(self, frontend: Frontend) -> None:
-        """The frontend is no more."""
-        number = self.given.pop(frontend, None)
-        if number is not None:
-            self.numbers.release(number)
+    proxy_name: str = ""  # services with this label are served; "": those without the label
+    algorithm_annotation: bool = False  # whether a service may choose its algorithm
+    mode_annotation: bool = False  # whether a service may choose its forwarding mode
 
 
-def served(service: facts.Service | None) -> bool:
+def is_served(service: facts.Service, proxy_name: str) -> bool:
     """Whether the service gets a table: it has a cluster address, and no other proxy is asked to serve it."""
-    return service is not None and bool(service.cluster_ips) and not service.foreign and service.type != "ExternalName"
+    if not service.cluster_ips or service.type == "ExternalName":
+        return False
+    if proxy_name:
+        return service.labels.get(PROXY_LABEL) == proxy_name
+    return PROXY_LABEL not in service.labels
 
 
-def of(service: facts.Service) -> list[Frontend]:
-    """Every frontend of a service."""
-    return [
-        (address, number, port.protocol) for port in service.ports for _, address, number in _addresses(service, port)
-    ]
+def of(service: facts.Service) -> dict[Frontend, str]:
+    """Every frontend of a service: frontend -> type. One that is there twice counts as what comes first."""
+    found: dict[Frontend, str] = {}
+    for port in service.ports:
+        for frontend, kind in _of_port(service, port):
+            found.setdefault(frontend, kind)
+    return found
 
 
 def table(
-    name: str, service: facts.Service, slices: Iterable[facts.EndpointSlice], numbers: FrontendNumbers
+    name: str,
+    service: facts.Service,
+    slices: Collection[facts.EndpointSlice],
+    numbers: Mapping[Frontend, int],
+    options: Options,
 ) -> facts.JSON:
-    """Content of the ServiceTable; what is usual is left out."""
-    every = list(slices)
+    """Content of the ServiceTable; what is usual is left out. `numbers`: of the frontends that it has."""
     owner = {"apiVersion": "v1", "kind": "Service", "name": name, "uid": service.uid}
+    left = dict(numbers)
     ports = [
         {
             "name": port.name,
             "protocol": port.protocol,
             "frontends": [
-                {"type": kind, "address": address, "port": number, "id": numbers.give((address, number, port.protocol))}
-                for kind, address, number in _addresses(service, port)
+                {"type": kind, "address": frontend[0], "port": frontend[1], "id": left.pop(frontend)}
+                for frontend, kind in _of_port(service, port)
+                if frontend in left
             ],
-            "backends": backends(port, every),
+            "backends": backends.of(port, slices),
         }
         for port in service.ports
     ]
     return {
         "metadata": {"ownerReferences": [owner]},
-        "spec": {"type": service.type, **_options(service), "ports": ports},
+        "spec": {"type": service.type, **_spec(service, options), "ports": ports},
     }
 
 
-def _addresses(service: facts.Service, port: facts.ServicePort) -> list[tuple[str, str, int]]:
-    """(type, address, port) of each frontend of a port. An address that is there twice counts as what comes first."""
-    families = {_any(address) for address in service.cluster_ips}
-    found = [("ClusterIP", address, port.port) for address in service.cluster_ips]
+def _of_port(service: facts.Service, port: facts.ServicePort) -> list[tuple[Frontend, str]]:
+    """(frontend, type) of a port, of the service's own address families only."""
+    clusters = _canonical(service.cluster_ips)
+    anything = list(dict.fromkeys(_any(address) for address in clusters))
+    found: list[tuple[str, str, int]] = []
+    if _wants(service, "ClusterIP"):
+        found += [("ClusterIP", address, port.port) for address in clusters]
     if service.type in EXTERNAL and port.node_port and _wants(service, "NodePort"):
-        found += [("NodePort", address, port.node_port) for address in sorted(families)]
+        found += [("NodePort", address, port.node_port) for address in sorted(anything)]
     if service.type == "LoadBalancer" and _wants(service, "LoadBalancer"):
-        vips = [one.address for one in service.ingress if one.address and not one.proxied]
+        vips = _canonical(one.address for one in service.ingress if not one.proxied)
         found += [("LoadBalancer", address, port.port) for address in vips]
-    found += [("ExternalIPs", address, port.port) for address in service.external_ips]
-    unique: dict[tuple[str, int], str] = {}  # (address, port) -> type
-    for kind, address, number in found:
-        unique.setdefault((address, number), kind)
-    return [(kind, address, number) for (address, number), kind in unique.items()]
+    found += [("ExternalIPs", address, port.port) for address in _canonical(service.external_ips)]
+    return [((address, number, port.protocol), kind) for kind, address, number in found if _any(address) in anything]
+
+
+def _canonical(addresses: Iterable[str]) -> list[str]:
+    """In one spelling, so that two of them are one frontend; what is no address is left out."""
+    return [address for address in map(_address, addresses) if address]
+
+
+@functools.lru_cache(maxsize=65536)
+def _address(text: str) -> str:
+    """Old objects may have leading zeros, which the API server once read as decimals."""
+    plain = ".".join(part.lstrip("0") or "0" for part in text.split(".")) if ":" not in text else text
+    try:
+        return str(ipaddress.ip_address(plain))
+    except ValueError:
+        return ""
 
 
 def _any(address: str) -> str:
@@ -109,64 +113,39 @@ def _any(address: str) -> str:
 
 
 def _wants(service: facts.Service, kind: str) -> bool:
-    """Its annotation may ask for one type of frontend only."""
-    return service.annotations.get(TYPE_ANNOTATION, kind) == kind
+    """Its annotation may ask for one type of frontend only; external IPs were named by themselves."""
+    return _annotation(service, TYPE_ANNOTATION, TYPES) in ("", kind)
 
 
-def _options(service: facts.Service) -> facts.JSON:
-    algorithm = service.annotations.get(ALGORITHM_ANNOTATION, "")
-    mode = service.annotations.get(MODE_ANNOTATION, "")
-    options = {
-        "externalTrafficPolicy": "Local" if service.external_local and service.type in EXTERNAL else "",
+def _annotation(service: facts.Service, name: str, values: Collection[str]) -> str:
+    """The value as we spell it; nothing where it is absent or none of them."""
+    wanted = service.annotations.get(name, "").strip().casefold()
+    return next((value for value in values if value.casefold() == wanted), "")
+
+
+def _spec(service: facts.Service, options: Options) -> facts.JSON:
+    outside = service.type in EXTERNAL or bool(service.external_ips)
+    algorithm = _annotation(service, ALGORITHM_ANNOTATION, ALGORITHMS) if options.algorithm_annotation else ""
+    mode = _annotation(service, MODE_ANNOTATION, MODES) if options.mode_annotation else ""
+    ranges = _ranges(service.source_ranges)
+    policy = _annotation(service, RANGES_ANNOTATION, RANGES_POLICIES) if ranges else ""
+    found = {
+        "externalTrafficPolicy": "Local" if service.external_local and outside else "",
         "internalTrafficPolicy": "Local" if service.internal_local else "",
         "sessionAffinitySeconds": service.affinity_seconds,
-        "sourceRanges": _ranges(service.source_ranges),
-        "sourceRangesPolicy": "deny" if service.annotations.get(RANGES_ANNOTATION) == "deny" else "",
+        "sourceRanges": ranges,
+        "sourceRangesPolicy": "deny" if policy == "deny" else "",
         "healthCheckNodePort": service.health_check_node_port if service.external_local else 0,
-        "algorithm": algorithm if algorithm in ALGORITHMS else "",
-        "forwardingMode": mode if mode in MODES else "",
+        "algorithm": algorithm,
+        "forwardingMode": mode,
     }
-    return {key: value for key, value in options.items() if value}
+    return {key: value for key, value in found.items() if value}
 
 
 def _ranges(texts: Iterable[str]) -> list[str]:
-    """In one spelling; the API server lets nothing else through."""
-    return sorted({str(ipaddress.ip_network(text.strip(), strict=False)) for text in texts})
-
-
-def backends(port: facts.ServicePort, slices: Iterable[facts.EndpointSlice]) -> list[facts.JSON]:
-    """Backends of one service port, by address; slices name their ports as the service does."""
-    found: dict[tuple[str, int], facts.JSON] = {}  # (address, port) -> backend
-    for piece in slices:
-        for target in piece.ports:
-            if (target.name, target.protocol) != (port.name, port.protocol):
-                continue
-            for endpoint in piece.endpoints:
-                for backend in _backends(endpoint, target.port):
-                    key = backend["address"], backend["port"]
-                    if key not in found or _rank(backend) < _rank(found[key]):
-                        found[key] = backend
-    return [found[key] for key in sorted(found)]
-
-
-def _backends(endpoint: facts.BackendEndpoint, port: int) -> list[facts.JSON]:
-    state = _state(endpoint)
-    if state is None:
-        return []
-    hints = {"zones": list(endpoint.for_zones), "nodes": list(endpoint.for_nodes)}
-    hints = {key: value for key, value in hints.items() if value}
-    return [
-        {"address": address, "port": port, "node": endpoint.node, "zone": endpoint.zone, "state": state, **hints}
-        for address in endpoint.addresses
-    ]
-
-
-def _state(endpoint: facts.BackendEndpoint) -> str | None:
-    """State of a backend, or None for an endpoint that is not ready and so none."""
-    if endpoint.terminating:
-        return "terminating" if endpoint.serving else "terminating-not-serving"
-    return "active" if endpoint.ready else None
-
-
-def _rank(backend: facts.JSON) -> int:
-    return LIVELIEST.index(backend["state"])
+    """In one spelling. The API server lets nothing else through but leading zeros."""
+    found = set()
+    for text in texts:
+        address, slash, length = text.strip().partition("/")
+        found.add(str(ipaddress.ip_network(f"{_address(address)}{slash}{length}", strict=False)))
+    return sorted(found)

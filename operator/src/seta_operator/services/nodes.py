@@ -16,6 +16,7 @@ from seta_operator.store.cluster import Cluster
 from seta_operator.store.table import Key
 from seta_operator.store.writer import Writer
 
+ZONE_LABEL = "topology.kubernetes.io/zone"
 log = structlog.get_logger()
 
 
@@ -87,6 +88,8 @@ class Nodes(Subject[str]):
         owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": node.uid}
         spec = {"addresses": known, "ipam": {"podCIDRs": cidrs}}
         metadata: facts.JSON = {"ownerReferences": [owner]}
+        if zone := node.labels.get(ZONE_LABEL):
+            metadata["labels"] = {ZONE_LABEL: zone}  # for agents, which do not watch Nodes
         if annotations := self._annotations(name, node):
             metadata["annotations"] = annotations
         return {"metadata": metadata, "spec": spec}, problem

@@ -9,13 +9,14 @@ from collections import defaultdict
 import structlog
 
 from seta_crds import names
-from seta_operator.services import frontends, numbers
+from seta_operator.services import claims, frontends
 from seta_operator.services.subject import Subject
 from seta_operator.store import facts
 from seta_operator.store.cluster import Cluster
 from seta_operator.store.table import Key
 from seta_operator.store.writer import Writer
 
+USUAL = frontends.Options()
 log = structlog.get_logger()
 
 
@@ -24,12 +25,13 @@ class Tables(Subject[Key]):
 
     name = "services"
 
-    def __init__(self, cluster: Cluster, writer: Writer) -> None:
+    def __init__(self, cluster: Cluster, writer: Writer, options: frontends.Options = USUAL) -> None:
         super().__init__()
-        self._cluster, self._writer = cluster, writer
-        self._numbers = frontends.FrontendNumbers()
-        self._of: dict[Key, set[frontends.Frontend]] = {}  # service -> frontends that have numbers
+        self._cluster, self._writer, self._options = cluster, writer, options
+        self._claims = claims.Claims()
         self._slices: dict[Key, set[Key]] = defaultdict(set)  # service -> its EndpointSlices
+        self._refused: dict[Key, dict[frontends.Frontend, Key]] = {}  # service -> frontend another has -> who; as told
+        self._without: set[Key] = set()  # services that lack numbers, to be tried when some are given back
         cluster.listen(names.SERVICE, lambda key, _before, _after: self.mark(key))
         cluster.listen(names.SERVICE_TABLE, lambda key, _before, _after: self.mark(key))
         cluster.listen(names.ENDPOINT_SLICE, self._slice_changed)
@@ -37,44 +39,68 @@ class Tables(Subject[Key]):
     def start(self) -> None:
         """Claim the numbers that are written, then look at every service."""
         written = self._cluster.owned(names.SERVICE_TABLE)
-        for key, held in sorted(written.items()):
-            service = self._cluster.services.get(key)
-            living = set(frontends.of(service)) if service is not None and frontends.served(service) else set()
+        living = {frontend for key in self._cluster.services.known() for frontend in self._wanted(key)}
+        for _, held in sorted(written.items()):
             for port in held.content.get("spec", {}).get("ports", []):
                 for front in port["frontends"]:
                     frontend = (front["address"], front["port"], port["protocol"])
                     if frontend in living:
-                        self._numbers.claim(frontend, front["id"])
+                        self._claims.restore(frontend, front["id"])
         for slice_key, piece in self._cluster.endpoint_slices.items():
             self._slice_changed(slice_key, None, piece)
         for key in self._cluster.services.known() | written.known():
             self.mark(key)
 
     async def apply(self, keys: set[Key]) -> set[Key]:
-        """Write the tables of these services."""
-        wanted: dict[Key, facts.JSON | None] = {}
-        gone: set[frontends.Frontend] = set()
+        """Write the tables of these services, and of those that get or lose a frontend by them."""
+        touched: set[Key] = set()
         for key in sorted(keys):
             service = self._cluster.services.get(key)
-            now = set(frontends.of(service)) if service is not None and frontends.served(service) else set()
-            gone |= self._of.pop(key, set()) - now
-            if now:
-                self._of[key] = now
-        for frontend in gone - {frontend for key in keys for frontend in self._of.get(key, ())}:
-            self._numbers.release(frontend)
-        for key in sorted(keys):
+            touched |= self._claims.ask(key, service.created if service else "", self._wanted(key))
+        if self._claims.release():
+            touched |= self._without
+        wanted: dict[Key, facts.JSON | None] = {}
+        for key in sorted(keys | touched):
             try:
                 wanted[key] = self._table(key)
-            except numbers.ExhaustedError as error:
-                log.warning("service.without_number", namespace=key[0], name=key[1], error=str(error))
+            except ValueError as error:  # the table stays as it is
+                log.warning("service.unreadable", namespace=key[0], name=key[1], error=str(error))
         return await self._writer.ensure(names.SERVICE_TABLE, wanted)
 
-    def _table(self, key: Key) -> facts.JSON | None:
+    def _wanted(self, key: Key) -> dict[frontends.Frontend, str]:
+        """What a service asks for: frontend -> type; nothing where it is not ours to serve."""
+        service = self._served(key)
+        return frontends.of(service) if service else {}
+
+    def _served(self, key: Key) -> facts.Service | None:
         service = self._cluster.services.get(key)
-        if service is None or not frontends.served(service):
+        return service if service and frontends.is_served(service, self._options.proxy_name) else None
+
+    def _table(self, key: Key) -> facts.JSON | None:
+        service = self._served(key)
+        found, without = self._claims.numbers(key)
+        self._tell(key, without)
+        if service is None:
             return None
-        slices = [self._cluster.endpoint_slices.get(name) for name in sorted(self._slices.get(key, ()))]
-        return frontends.table(key[1], service, [piece for piece in slices if piece is not None], self._numbers)
+        held = (self._cluster.endpoint_slices.get(name) for name in sorted(self._slices.get(key, ())))
+        slices = [piece for piece in held if piece is not None]
+        return frontends.table(key[1], service, slices, found, self._options)
+
+    def _tell(self, key: Key, without: list[frontends.Frontend]) -> None:
+        """What a service asks for and does not get, once."""
+        refused = self._claims.taken(key)
+        told = self._refused.pop(key, {})
+        if refused:
+            self._refused[key] = refused
+        own = log.bind(namespace=key[0], name=key[1])
+        for frontend, holder in refused.items():
+            if told.get(frontend) != holder:
+                own.warning("service.frontend_taken", frontend=_text(frontend), by="/".join(holder))
+        if without and key not in self._without:
+            own.warning("service.without_number", frontends=[_text(one) for one in without], last=claims.LAST)
+            self._without.add(key)
+        elif not without:
+            self._without.discard(key)
 
     def _slice_changed(self, key: Key, before: facts.EndpointSlice | None, after: facts.EndpointSlice | None) -> None:
         for piece, present in ((before, False), (after, True)):
@@ -86,3 +112,9 @@ class Tables(Subject[Key]):
             else:
                 self._slices[service].discard(key)
             self.mark(service)
+
+
+def _text(frontend: frontends.Frontend) -> str:
+    """As people write it: 198.51.100.7:80/TCP."""
+    address, port, protocol = frontend
+    return f"[{address}]:{port}/{protocol}" if ":" in address else f"{address}:{port}/{protocol}"

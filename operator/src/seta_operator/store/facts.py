@@ -51,7 +51,6 @@ class Service:
     type: str
     cluster_ips: tuple[str, ...]  # without "None"
     ports: tuple[ServicePort, ...]
-    foreign: bool  # another proxy is asked to serve it
     labels: dict[str, str]
     selector: dict[str, str] | None  # None or empty: its addresses are somebody else's business
     annotations: dict[str, str] = field(default_factory=dict)  # those that are addressed to us, see OUR_ANNOTATIONS
@@ -166,7 +165,6 @@ def service(body: JSON) -> Service:
         type=spec.get("type") or "ClusterIP",
         cluster_ips=tuple(address for address in addresses if address and address != "None"),
         ports=_ports(spec.get("ports")),
-        foreign="service.kubernetes.io/service-proxy-name" in (meta.get("labels") or {}),
         labels=meta.get("labels") or {},
         selector=spec.get("selector"),
         annotations={k: v for k, v in (meta.get("annotations") or {}).items() if k.startswith(OUR_ANNOTATIONS)},
