@@ -34,7 +34,7 @@ CGROUP_ATTACH = {  # section name of the program -> attach type
     "cgroup/getpeername6": 30,
     "cgroup/sock_release": 34,
 }
-HASH, ARRAY, LPM_TRIE, ARRAY_OF_MAPS = 1, 2, 11, 12
+HASH, ARRAY, LRU_HASH, LPM_TRIE, ARRAY_OF_MAPS, HASH_OF_MAPS = 1, 2, 9, 11, 12, 13
 PERCPU_KINDS = {5, 6, 10}  # percpu hash, percpu array, LRU percpu hash
 NO_PREALLOC = 1
 

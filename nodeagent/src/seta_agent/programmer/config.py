@@ -3,6 +3,7 @@
 Fields that are not named here keep the defaults that the C source gives them.
 """
 
+import base64
 import pathlib
 import socket
 from typing import Any
@@ -41,6 +42,20 @@ def node_config(settings: Settings, own: Node, native: Device | None, overlay: D
         "host_firewall": int(settings.enable_host_firewall),
         "tunnel_port": settings.tunnel_port,
         "trace_level": TRACE[settings.monitor_aggregation],
+    } | _services(settings)
+
+
+def _services(settings: Settings) -> dict[str, Any]:
+    """What services are told: the ports they may take, and how backends are chosen."""
+    nodeport_min, nodeport_max = settings.node_port_range
+    seed = base64.b64decode(settings.bpf_lb_maglev_hash_seed)
+    return {
+        "nodeport_min": nodeport_min,
+        "nodeport_max": nodeport_max,
+        "bind_protection": int(settings.node_port_bind_protection),
+        "sock_host_only": int(settings.bpf_lb_sock_hostns_only),
+        "maglev_size": settings.bpf_lb_maglev_table_size,
+        "maglev_seed": int.from_bytes(seed[:4], "little"),  # the tables themselves come from all of it
     }
 
 

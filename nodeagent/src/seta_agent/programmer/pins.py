@@ -15,7 +15,11 @@ from seta_agent.bpf.btf import MapLayout
 from seta_agent.bpf.errors import BpfError, Reason
 from seta_agent.bpf.maps import Map
 
-NEVER_COPIED = {syscall.ARRAY_OF_MAPS, 27}  # inner maps are put in again; a ring buffer has no entries
+NEVER_COPIED = {
+    syscall.ARRAY_OF_MAPS,
+    syscall.HASH_OF_MAPS,
+    27,
+}  # inner maps are put in again; a ring buffer has no entries
 log = structlog.get_logger()
 
 
@@ -28,8 +32,11 @@ class Replaced:
     keeps: bool
 
 
-def replace_misfit(directory: pathlib.Path, wanted: MapLayout) -> Replaced | None:
-    """Take the pin away if the map behind it does not fit; None where it does or where there is none."""
+def replace_misfit(directory: pathlib.Path, wanted: MapLayout, inner_fd: int | None = None) -> Replaced | None:
+    """Take the pin away if the map behind it does not fit; None where it does or where there is none.
+
+    `inner_fd`: of a map of maps keyed by numbers, a map as it is to hold.
+    """
     path = directory / wanted.name
     try:
         fd = syscall.get(path)
@@ -41,7 +48,7 @@ def replace_misfit(directory: pathlib.Path, wanted: MapLayout) -> Replaced | Non
     if (have.kind, have.key_size, have.value_size, have.max_entries, have.flags) == (
         *(wanted.kind, wanted.key_size, wanted.value_size or have.value_size),
         *(wanted.max_entries, wanted.flags),
-    ):
+    ) and (inner_fd is None or _holds(fd, wanted.key_size, inner_fd)):
         os.close(fd)
         return None
     path.unlink()
@@ -54,6 +61,19 @@ def replace_misfit(directory: pathlib.Path, wanted: MapLayout) -> Replaced | Non
         entries="kept" if same_layout else "programmed again",
     )
     return Replaced(wanted.name, Map(fd), same_layout and have.kind not in NEVER_COPIED)
+
+
+def _holds(outer_fd: int, key_size: int, inner_fd: int) -> bool:
+    """Whether a map of maps takes such an inner map: nothing but trying tells. Key 0 is nobody's."""
+    key = bytes(key_size)
+    try:
+        syscall.map_update(outer_fd, key, inner_fd.to_bytes(4, "little"))
+    except BpfError as error:
+        if error.reason is Reason.INVALID:
+            return False
+        raise
+    syscall.map_delete(outer_fd, key)
+    return True
 
 
 def take_over(directory: pathlib.Path, replaced: Replaced) -> bool:

@@ -5,6 +5,7 @@ restart replaces their programs atomically (bpf_link_update: not one packet goes
 gone or another is a link made anew. Loading needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, attaching CAP_NET_ADMIN.
 """
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -27,7 +28,14 @@ INGRESS, EGRESS = syscall.TCX_INGRESS, syscall.TCX_EGRESS
 ON_ENDPOINT = (("from_container", INGRESS), ("to_container", EGRESS))
 ON_NATIVE = (("from_netdev", INGRESS), ("to_netdev", EGRESS))
 ON_OVERLAY = (("from_overlay", INGRESS), ("to_overlay", EGRESS))
-UNUSED = {"cilium_ct6_global", "cilium_ct_any6_global", "cilium_lb6_reverse_sk"}  # pods have no IPv6 yet
+UNUSED = {
+    "cilium_ct6_global",
+    "cilium_ct_any6_global",
+    "cilium_lb6_reverse_sk",
+    "cilium_lb6_affinity",
+}  # pods have no IPv6 yet
+MAGLEV = {"cilium_lb4_maglev", "cilium_lb6_maglev"}
+BY_LB_MAP_MAX = ("cilium_lb4_", "cilium_lb6_", "cilium_lb_")  # but reverse_sk, which counts sockets
 SMALLEST = 1024  # entries: such maps are allocated whole when they are made, 150 MB at full size
 log = structlog.get_logger()
 
@@ -126,21 +134,33 @@ class Programs:
         opened = Object(self._settings.objects / f"{name}.bpf.o", self._settings.maps_dir)
         self._objects[name] = opened
         self.btf[name] = opened.btf
-        for layout in opened.btf.maps.values():
-            sized = dataclasses.replace(layout, max_entries=self._size(layout))
-            self.layouts[layout.name] = sized
-            if sized.max_entries != layout.max_entries:
-                opened.set_max_entries(layout.name, sized.max_entries)
-            if layout.pinned and layout.name not in replaced:
-                gone = pins.replace_misfit(self._settings.maps_dir, sized)
-                if gone:
-                    replaced[layout.name] = gone
-        if opened.btf.rodata:
-            opened.set_rodata("cfg", config)
-        opened.load()
+        with contextlib.ExitStack() as prototypes:  # open until the object is loaded
+            for layout in opened.btf.maps.values():
+                self._fit(opened, layout, replaced, prototypes)
+            if opened.btf.rodata:
+                opened.set_rodata("cfg", config)
+            opened.load()
         for program, section in opened.programs.items():
             self._program_fds[program] = opened.program_fd(program)
             self._sections[program] = section
+
+    def _fit(
+        self, opened: Object, layout: MapLayout, replaced: dict[str, pins.Replaced], prototypes: contextlib.ExitStack
+    ) -> None:
+        """Give a map the sizes of this cluster, and take away a pinned one that has others."""
+        sized = dataclasses.replace(layout, max_entries=self._size(layout))
+        self.layouts[layout.name] = sized
+        if sized.max_entries != layout.max_entries:
+            opened.set_max_entries(layout.name, sized.max_entries)
+        inner = None
+        if layout.name in MAGLEV:
+            inner = syscall.map_create(syscall.ARRAY, "maglev", 4, 4 * self._settings.bpf_lb_maglev_table_size, 1)
+            prototypes.callback(os.close, inner)
+            opened.set_inner_map(layout.name, inner)
+        if layout.pinned and layout.name not in replaced:
+            gone = pins.replace_misfit(self._settings.maps_dir, sized, inner)
+            if gone:
+                replaced[layout.name] = gone
 
     def _size(self, layout: MapLayout) -> int:
         sizes = {
@@ -150,7 +170,7 @@ class Programs:
         }
         if layout.name in UNUSED:
             return SMALLEST
-        if layout.kind == syscall.HASH and layout.name.startswith(("cilium_lb4_", "cilium_lb6_")):
+        if layout.name.startswith(BY_LB_MAP_MAX) and not layout.name.endswith("_reverse_sk"):
             return self._settings.bpf_lb_map_max
         return sizes.get(layout.name, layout.max_entries)
 
