@@ -17,8 +17,10 @@ from seta_crds.endpoint import CiliumEndpoint
 from seta_crds.endpointslice import CiliumEndpointSlice
 from seta_crds.identity import CiliumIdentity
 from seta_crds.ippool import CiliumLoadBalancerIPPool
+from seta_crds.l2policy import CiliumL2AnnouncementPolicy
 from seta_crds.networkpolicy import CiliumClusterwideNetworkPolicy, CiliumNetworkPolicy
 from seta_crds.node import CiliumNode
+from seta_crds.nodeannouncements import NodeAnnouncements
 from seta_crds.nodepolicystatus import NodePolicyStatus
 from seta_crds.selectorset import SelectorSet
 from seta_crds.servicetable import ServiceTable
@@ -29,6 +31,7 @@ RESOURCES: tuple[type[Resource], ...] = (
     CiliumClusterwideNetworkPolicy,
     CiliumCIDRGroup,
     CiliumLoadBalancerIPPool,
+    CiliumL2AnnouncementPolicy,
     CiliumIdentity,
     CiliumNode,
     CiliumEndpoint,
@@ -36,6 +39,7 @@ RESOURCES: tuple[type[Resource], ...] = (
     ServiceTable,
     CompiledPolicy,
     SelectorSet,
+    NodeAnnouncements,
     NodePolicyStatus,
 )
 _COMMON = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"type": "object"}}

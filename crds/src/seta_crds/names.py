@@ -56,6 +56,9 @@ CLUSTERWIDE_NETWORK_POLICY = Kind(
 LOAD_BALANCER_IP_POOL = Kind(
     "cilium.io", "v2", "CiliumLoadBalancerIPPool", "ciliumloadbalancerippools", namespaced=False
 )
+L2_POLICY = Kind(
+    "cilium.io", "v2alpha1", "CiliumL2AnnouncementPolicy", "ciliuml2announcementpolicies", namespaced=False
+)
 CIDR_GROUP = Kind("cilium.io", "v2", "CiliumCIDRGroup", "ciliumcidrgroups", namespaced=False)
 IDENTITY = Kind("cilium.io", "v2", "CiliumIdentity", "ciliumidentities", namespaced=False)
 CILIUM_NODE = Kind("cilium.io", "v2", "CiliumNode", "ciliumnodes", namespaced=False)

@@ -97,7 +97,7 @@ def test_labels_as_people_read_them_and_back() -> None:
     assert labels.from_list(labels.as_list(mapping)) == mapping
 
 
-@pytest.mark.parametrize("module", ["names", "labels", "selectors"])
+@pytest.mark.parametrize("module", ["names", "labels", "selectors", "interfaces"])
 def test_agents_do_not_pay_for_pydantic(module: str) -> None:
     script = f"import sys, seta_crds.{module}; sys.exit('pydantic' in sys.modules or 'yaml' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
