@@ -90,10 +90,10 @@ def parser() -> argparse.ArgumentParser:
     execute = subcommands.add_parser(
         "exec",
         parents=[common],
-        usage="playground exec [--name NAME] NODE|world -- COMMAND",
-        help="run a command inside a node or the world host",
+        usage="playground exec [--name NAME] NODE|world|router|lan -- COMMAND",
+        help="run a command inside a node, the world host, the router or the LAN",
     )
-    execute.add_argument("place", metavar="NODE|world")
+    execute.add_argument("place", metavar="NODE|world|router|lan")
     load = subcommands.add_parser("load", parents=[common], help="bring an image archive to every node")
     load.add_argument("tar", type=Path, metavar="IMAGE.tar")
     logs = subcommands.add_parser("logs", parents=[common], help="the log of kubelet, kube-apiserver, seta, ...")

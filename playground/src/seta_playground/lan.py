@@ -5,6 +5,9 @@
        +-----------+-------------+------ bridge ------ router
                192.168.10.0/24  (namespace lan)   .10.1     .20.1
 
+The router asks the LAN for LoadBalancer addresses (10.10.200.0/24), as it would on a LAN where they were set aside:
+nobody has them until a node announces them.
+
 Links are made inside the namespaces, so the machine's own network never sees any of them. The router knows no
 pod networks: as on a real LAN, only the nodes do. Called by up.py; cleanup.py removes the namespaces by name.
 """
@@ -17,7 +20,7 @@ from seta_playground.errors import PlaygroundError
 
 def create(cluster: plan.Plan) -> None:
     """Make all namespaces and links."""
-    places = ["lan", "router", plan.WORLD, *(node.name for node in cluster.nodes)]
+    places = [*plan.OUTSIDE, *(node.name for node in cluster.nodes)]
     _ip([f"netns add {cluster.netns(place)}" for place in places])
     for place, commands in script(cluster):
         _ip(commands, cluster.netns(place))
@@ -34,6 +37,7 @@ def script(cluster: plan.Plan) -> list[tuple[str, list[str]]]:
         f"address add {plan.LAN_ROUTER}/24 dev lan0",
         f"address add {plan.WORLD_ROUTER}/24 dev world0",
         *(f"link set {link} up" for link in ("lo", "lan0", "world0")),
+        f"route add {plan.LB_NET} dev lan0",
     ]
     world = [
         f"address add {plan.WORLD_ADDRESS}/24 dev {plan.WORLD_INTERFACE}",

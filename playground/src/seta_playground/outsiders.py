@@ -21,7 +21,7 @@ def command(cluster: state.Cluster, place: str, argv: list[str]) -> list[str]:
 
 
 def _enter(cluster: state.Cluster, place: str) -> list[str]:
-    if place == plan.WORLD:
+    if place in plan.OUTSIDE:
         return ["nsenter", f"--net=/run/netns/{cluster.plan.netns(place)}"]
     cluster.plan.node(place)
     pid = cluster.node_pid(place)

@@ -11,6 +11,7 @@ from seta_playground.errors import PlaygroundError
 
 LAN = "192.168.10.0/24"
 LAN_ROUTER = "192.168.10.1"
+LB_NET = "10.10.200.0/24"  # a second network on the LAN, whose addresses are given to LoadBalancer services
 WORLD_NET = "192.168.20.0/24"
 WORLD_ROUTER = "192.168.20.1"
 WORLD_ADDRESS = "192.168.20.10"
@@ -24,6 +25,7 @@ PLAIN_POD_CIDR = "10.244.0.0/16"
 NODE_INTERFACE = "ens5"
 WORLD_INTERFACE = "eth0"
 WORLD = "world"
+OUTSIDE = (WORLD, "router", "lan")  # places that are no nodes: what passes is seen, and routed, there
 MOST_NODES = 100
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?")  # no dot: it separates cluster and place
 
@@ -58,7 +60,7 @@ class Plan:
         for node in self.nodes:
             if node.name == name:
                 return node
-        known = ", ".join([*(node.name for node in self.nodes), WORLD])
+        known = ", ".join([*(node.name for node in self.nodes), *OUTSIDE])
         raise PlaygroundError(f"no place named {name!r} in cluster {self.cluster}: there are {known}")
 
 

@@ -99,7 +99,8 @@ def _already_up(name: str, settings: state.Settings) -> state.Cluster | None:
 def _bring_up(cluster: state.Cluster, parts: Parts, progress: Progress) -> state.Cluster:
     cluster.logs.mkdir(mode=0o700)
     with progress.step(f"LAN {plan.LAN} with {len(cluster.plan.nodes)} nodes, router and world"):
-        cgroups.make(cgroups.of_place(cluster.name, plan.WORLD))
+        for place in plan.OUTSIDE:
+            cgroups.make(cgroups.of_place(cluster.name, place))
         lan.create(cluster.plan)
         parts.network.connect(cluster.plan)
     with progress.step("certificates"):

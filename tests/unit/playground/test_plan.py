@@ -28,7 +28,7 @@ def test_addresses_and_pod_ranges_are_distinct_and_within_their_networks(count: 
 
 
 def test_no_network_overlaps_another():
-    texts = (plan.LAN, plan.WORLD_NET, plan.SERVICE_CIDR, plan.PLAIN_POD_CIDR)
+    texts = (plan.LAN, plan.LB_NET, plan.WORLD_NET, plan.SERVICE_CIDR, plan.PLAIN_POD_CIDR)
     networks = [ipaddress.ip_network(text) for text in texts]
     pairs = [(a, b) for a in networks for b in networks if a != b]
     assert not any(a.overlaps(b) for a, b in pairs)
@@ -53,7 +53,7 @@ def test_clusters_whose_names_begin_alike_share_no_namespace():
 
 
 def test_an_unknown_place_is_answered_with_those_that_there_are():
-    with pytest.raises(PlaygroundError, match="k8s-s, k8s-w1, world"):
+    with pytest.raises(PlaygroundError, match="k8s-s, k8s-w1, world, router, lan"):
         plan.make("seta", 2).node("k8s-w7")
 
 
@@ -75,6 +75,10 @@ def test_every_node_has_its_interface_its_address_and_a_way_out():
     for node in cluster.nodes:
         assert f"address add {node.address}/24 dev ens5" in commands[node.name]
         assert "route add default via 192.168.10.1" in commands[node.name]
+
+
+def test_the_router_asks_the_lan_for_loadbalancer_addresses():
+    assert "route add 10.10.200.0/24 dev lan0" in dict(lan.script(plan.make("seta", 1)))["router"]
 
 
 def test_a_plain_node_gives_its_pods_its_own_range():
