@@ -24,6 +24,7 @@ from seta_agent.cni.identity import IdentityFollower, IdentityResolver
 from seta_agent.cni.server import CniServer
 from seta_agent.kube import KubeClient
 from seta_agent.paths import Paths
+from seta_agent.probes.node import NodeProbes
 from seta_agent.programmer.node import NodeProgrammer
 from seta_agent.readiness import Readiness
 from seta_agent.settings import Settings
@@ -51,10 +52,18 @@ class Agent:
         self._store = EndpointStore(
             self._tables, paths.state / "endpoints", settings.node_name, audit=settings.policy_audit_mode
         )
+        self._health = health.server(self._readiness.sentence)
+        self._probes = NodeProbes(settings, self._tables, lambda: self._programmer.failing_since)
         self._resolver = IdentityResolver(self._tables, client, settings.cluster_name, label_filter)
         self._installer = install.Installer(paths, exclusive=settings.cni_exclusive)
         backend = Backend(
-            settings, self._tables, self._programmer, self._readiness, self._reflectors, store=self._store
+            settings,
+            self._tables,
+            self._programmer,
+            self._readiness,
+            self._reflectors,
+            store=self._store,
+            probes=self._probes,
         )
         self._watching = False  # whether the reflectors run; they start before the programmer on a new node only
         self._api = ApiServer(paths.api_socket, backend)
@@ -67,6 +76,7 @@ class Agent:
         try:
             await self._until(stop)
         finally:
+            self._health.close()
             await self._api.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(UNINSTALL_SECONDS):
@@ -86,9 +96,8 @@ class Agent:
 
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            probed = health.HealthServer(self._readiness.sentence)
-            await probed.open()
-            tasks.create_task(probed.run())
+            if fault := await self._health.open():
+                raise OSError(f"the port for probes, {health.ADDRESS}:{health.PORT}: {fault}")
             await self._start_datapath(tasks)
             self._start_followers(tasks)
             await self._readiness.wait()
@@ -127,6 +136,7 @@ class Agent:
         tasks.create_task(Admission(self._tables, self._resolver).run())
         writer = cep.EndpointWriter(self._tables, self._client, self._settings.node_name, self._programmer.enforcement)
         tasks.create_task(writer.run())
+        tasks.create_task(self._probes.run())
         reporter = policystatus.PolicyStatusWriter(
             self._tables, self._client, self._settings.node_name, self._programmer.enforced
         )

@@ -29,6 +29,7 @@ STATUS = {
     "counts": {"endpoints": 1, "policies": 2, "services": 3, "identities": 4},
     "monitor_listeners": 0,
     "watches": [{"name": "pods", "synced": True, "objects": 1, "malformed": 0, "error": ""}],
+    "probes": {"health_check_node_ports": 2, "errors": {}},
     "programmer": {"synced": True, "native_devices": ["ens5"]},
 }
 
@@ -291,6 +292,12 @@ def test_status_is_one_line_per_subject():
     assert "IPAM:                   IPv4: 1/253 allocated from 10.0.1.0/24" in lines
     assert "Kubernetes:             Ok   1 watches" in lines
     assert "10.0.1.5   default/xwing" in status.status(STATUS, verbose=True).splitlines()
+
+
+def test_status_says_which_port_for_load_balancers_is_not_open():
+    errors = {"shop/web": "port 30099 cannot be opened: Address already in use", "shop/api": "port 30098 ..."}
+    text = status.status({**STATUS, "probes": {"health_check_node_ports": 1, "errors": errors}}, verbose=False)
+    assert "1 node ports; shop/web: port 30099 cannot be opened: Address already in use, and 1 more" in text
 
 
 def test_status_says_which_watch_fails():

@@ -22,6 +22,7 @@ from seta_agent.desired.endpoints import HOST_ENDPOINT
 from seta_agent.monitor import decode
 from seta_agent.monitor.hub import MonitorHub
 from seta_agent.monitor.why import Why
+from seta_agent.probes.node import NodeProbes
 from seta_agent.programmer.errors import ProgrammingError
 from seta_agent.programmer.node import NodeProgrammer
 from seta_agent.readiness import Readiness
@@ -59,8 +60,10 @@ class Backend:
         reflectors: Sequence[Reflector[Any, Any]],
         *,
         store: EndpointStore,
+        probes: NodeProbes,
     ) -> None:
         self._store = store
+        self._probes = probes
         self._settings = settings
         self._tables = tables
         self._programmer = programmer
@@ -93,6 +96,7 @@ class Backend:
             },
             "monitor_listeners": self._hub.listeners if self._hub else 0,
             "watches": [reflector.describe() for reflector in self._reflectors],
+            "probes": self._probes.describe(),
             "programmer": self._programmer.status(),
         }
 

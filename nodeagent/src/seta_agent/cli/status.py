@@ -20,6 +20,7 @@ def status(data: Item, *, verbose: bool) -> str:
         ["Endpoints:", f"{data['counts']['endpoints']}"],
         ["Policies:", f"{data['counts']['policies']}, enforcement {data['policy_enforcement']}"],
         ["Services:", f"{data['counts']['services']}"],
+        ["Health checks:", _probes(data["probes"])],
         ["Monitor:", f"{data['monitor_listeners']} listeners"],
         ["Agent:", f"{data['version']}, {_mib(data['rss_bytes'])} MiB, {_ready(data)}"],
     ]
@@ -36,6 +37,15 @@ def _kubernetes(watches: list[Item]) -> str:
         return f"Ok   {len(watches)} watches"
     first = broken[0]
     return f"{len(broken)} of {len(watches)} watches fail: {first['name']}: {first['error'] or 'not listed yet'}"
+
+
+def _probes(data: Item) -> str:
+    """How many ports answer load balancers, and the first that does not."""
+    ports = f"{data['health_check_node_ports']} node ports"
+    for subject, error in data["errors"].items():
+        more = len(data["errors"]) - 1
+        return f"{ports}; {subject}: {error}" + (f", and {more} more" if more else "")
+    return f"Ok   {ports}"
 
 
 def _mib(size: int) -> int:

@@ -57,6 +57,7 @@ class NodeProgrammer:
         self._devices_dirty = False
         self._applied = asyncio.Condition()
         self._failure = ""  # why the last pass did not get through, "" if it did
+        self.failing_since: float | None = None  # monotonic seconds; None: the last pass got through
         self._retry: asyncio.TimerHandle | None = None  # when what failed is tried again; one for all
         self._synced = False
         self._passes = 0
@@ -239,6 +240,7 @@ class NodeProgrammer:
         if failure and failure != self._failure:
             log.error("programming_failed", reason=failure)
         self._failure = failure
+        self.failing_since = (self.failing_since or time.monotonic()) if failure else None
         self._note_changes()
         self._passes += 1
         self._pass_seconds = time.perf_counter() - started
