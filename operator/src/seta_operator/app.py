@@ -88,7 +88,7 @@ class App:
 
     async def wait_for_whole_picture(self) -> None:
         """Wait until the watches have shown all there is: allocating or collecting on less would do harm."""
-        missing, pause = dict.fromkeys(self.cluster.tables, 0), FIRST_PAUSE
+        missing, pause = dict.fromkeys(READERS, 0), FIRST_PAUSE
         while missing:
             try:
                 missing = await sweep.missing(self.api, self.cluster, missing)

@@ -1,13 +1,13 @@
-"""The few requests the operator makes besides kopf's watches: read, create, replace, delete, patch status.
+"""The few requests the operator makes besides kopf's watches: read, create, replace, delete, patch status, watch.
 
-Called by writer.py and sweep.py. Bounded: at most LIMIT requests at once, so that a burst of changes neither
-floods the API server nor opens a connection each.
+Called by writer.py, sweep.py and reflector.py. Bounded: at most LIMIT requests at once, so that a burst of changes
+neither floods the API server nor opens a connection each.
 """
 
 import asyncio
 import datetime as dt
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -54,6 +54,37 @@ class Api:
         body = await self._request("GET", kind.path(), accept=_NAMES_ONLY)
         found = {(item["metadata"].get("namespace", ""), item["metadata"]["name"]) for item in body["items"] or ()}
         return int(body["metadata"]["resourceVersion"]), found
+
+    async def listed(self, kind: Kind, namespace: str) -> tuple[str, list[JSON]]:
+        """Version of the list, and every object of the kind in a namespace."""
+        body = await self._request("GET", kind.path(namespace))
+        return body["metadata"]["resourceVersion"], [
+            {"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in body["items"] or ()
+        ]
+
+    async def watch(self, kind: Kind, namespace: str, version: str, silence: float) -> AsyncIterator[JSON]:
+        """Events after a version, bookmarks among them, until the API server ends the watch: that is no error.
+
+        Raises:
+            ApiError: it cannot be watched from there, or the connection broke, or nothing came for `silence` seconds.
+
+        """
+        if self._session is None:
+            raise RuntimeError("Api is used outside its context")
+        path = f"{kind.path(namespace)}?watch=1&allowWatchBookmarks=true&resourceVersion={version}"
+        limits = aiohttp.ClientTimeout(total=None, connect=TIMEOUT.connect, sock_read=silence)
+        try:
+            async with self._session.get(path, headers=self._authorization(), timeout=limits) as response:
+                if response.status >= 400:
+                    raise errors.of_status(response.status, f"watch of {kind.plural}: {response.reason}")
+                async for line in response.content:
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        status = event["object"]
+                        raise errors.of_status(status.get("code", 500), f"watch of {kind.plural}: {status}")
+                    yield event
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise errors.UnavailableError(f"watch of {kind.plural}: {error or type(error).__name__}") from error
 
     async def served(self, group_version: str) -> set[str]:
         """Plural names of the resources that are served in a group and version; empty if it is unknown."""

@@ -36,7 +36,11 @@ READERS: dict[Kind, Callable[[JSON], Any]] = {  # kind -> what is kept of an obj
     names.SERVICE_TABLE: facts.owned,
     names.COMPILED_POLICY: facts.owned,
     names.SELECTOR_SET: facts.owned,
+    names.L2_POLICY: facts.policy,
+    names.NODE_ANNOUNCEMENTS: facts.owned,
 }
+# What is watched in the operator's own namespace only, by reflector.py: leases are renewed all over the cluster.
+REFLECTED: dict[Kind, Callable[[JSON], Any]] = {names.LEASE: facts.owned}
 
 
 class Cluster:
@@ -65,10 +69,10 @@ class Cluster:
             names.NODE_POLICY_STATUS: self.reports,
             names.IDENTITY: self.identities,
         }
-        for kind in READERS:
+        for kind in (*READERS, *REFLECTED):
             self.tables.setdefault(kind, Table())
         self.listing = asyncio.Event()  # set by handlers when a kind is being listed, cleared by the sweep
-        self._listeners: dict[Kind, list[Listener]] = {kind: [] for kind in READERS}  # kind -> who listens
+        self._listeners: dict[Kind, list[Listener]] = {kind: [] for kind in self.tables}  # kind -> who listens
 
     def listen(self, kind: Kind, listener: Listener) -> None:
         """Call the listener on each change of the kind, after it is in the table."""
@@ -99,7 +103,8 @@ class Cluster:
 
     def wrote(self, kind: Kind, body: JSON) -> bool:
         """An object as the API server answered our own write: nobody needs to be told. Whether it changed."""
-        return self.tables[kind].put(key_of(body), version_of(body), READERS[kind](body))
+        read = READERS.get(kind) or REFLECTED[kind]
+        return self.tables[kind].put(key_of(body), version_of(body), read(body))
 
     def _tell(self, kind: Kind, key: Key, before: Any, after: Any) -> None:
         for listener in self._listeners[kind]:

@@ -17,6 +17,7 @@ from kubernetes.config.incluster_config import InClusterConfigLoader
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TOKEN_LIFE = dt.timedelta(minutes=5)  # kubelet renews the file long before the token in it ends
+OUTSIDE = "kube-system"  # the namespace, where the operator runs in none
 
 
 class NoClusterError(Exception):
@@ -41,6 +42,12 @@ def login(account: Path = ACCOUNT) -> kopf.ConnectionInfo:
             f"no service account in {account} and no kubeconfig ({error}): set KUBECONFIG to run outside a pod"
         ) from None
     return _as_kopf_wants(found)
+
+
+def namespace(account: Path = ACCOUNT) -> str:
+    """The namespace that the operator and the agents run in."""
+    file = account / "namespace"
+    return file.read_text().strip() if file.exists() else OUTSIDE
 
 
 def _as_kopf_wants(found: client.Configuration) -> kopf.ConnectionInfo:

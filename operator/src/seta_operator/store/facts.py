@@ -127,6 +127,8 @@ class Owned:
     content: JSON
     error: str = ""
     conditions: list[JSON] = field(default_factory=list)
+    uid: str = field(default="", compare=False)
+    generation: int = field(default=0, compare=False)
 
 
 def pod(body: JSON) -> Pod:
@@ -273,4 +275,5 @@ def owned(body: JSON) -> Owned:
     content["metadata"] = {key: meta[key] for key in ("labels", "annotations", "ownerReferences") if meta.get(key)}
     status = body.get("status") or {}
     error = ((status.get("ipam") or {}).get("operator-status") or {}).get("error", "")
-    return Owned(content, error, status.get("conditions") or [])
+    conditions = status.get("conditions") or []
+    return Owned(content, error, conditions, meta.get("uid") or "", meta.get("generation") or 0)

@@ -14,7 +14,7 @@ import structlog
 from seta_crds.names import Kind
 from seta_operator.store import errors
 from seta_operator.store.api import Api
-from seta_operator.store.cluster import Cluster
+from seta_operator.store.cluster import READERS, Cluster
 
 INTERVAL, SETTLE = 300.0, 2.0  # seconds: without a reason, and after a listing began
 log = structlog.get_logger()
@@ -47,7 +47,8 @@ async def run(api: Api, cluster: Cluster, settle: float = SETTLE) -> None:
 
 async def once(api: Api, cluster: Cluster) -> None:
     """Remove from every table what is not listed, unless it was seen after the list was made."""
-    for kind, table in cluster.tables.items():
+    for kind in READERS:
+        table = cluster.tables[kind]
         try:
             version, listed = await api.names(kind)
         except errors.ApiError as error:
