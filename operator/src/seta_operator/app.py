@@ -17,6 +17,7 @@ from seta_operator import health
 from seta_operator.handlers import watching
 from seta_operator.services import frontends
 from seta_operator.services.addresses import PodCIDRs
+from seta_operator.services.lbipam import LBIPAM
 from seta_operator.services.membership import Membership
 from seta_operator.services.nodes import Nodes
 from seta_operator.services.policy import Policy
@@ -63,6 +64,7 @@ class App:
             Nodes(self.cluster, self.writer, pool, membership.nodes),
             Slices(self.cluster, self.writer),
             Tables(self.cluster, self.writer, _service_options(settings)),
+            LBIPAM(self.cluster, self.writer, settings.default_lb_service_ipam),
         )
 
     def problem(self) -> str:
