@@ -23,6 +23,7 @@ from seta_agent.cni.endpoints import EndpointStore
 from seta_agent.cni.identity import IdentityFollower, IdentityResolver
 from seta_agent.cni.server import CniServer
 from seta_agent.kube import KubeClient
+from seta_agent.l2.service import L2Announcements
 from seta_agent.paths import Paths
 from seta_agent.probes.node import NodeProbes
 from seta_agent.programmer.node import NodeProgrammer
@@ -48,6 +49,7 @@ class Agent:
         self._tables = Tables()
         self._reflectors = sources.reflectors(client, self._tables, settings.node_name)
         self._programmer = NodeProgrammer(settings, self._tables)
+        self._l2 = L2Announcements(settings, self._tables, client, self._programmer)
         self._readiness = Readiness(self._tables, self._programmer, settings.node_name)
         self._store = EndpointStore(
             self._tables, paths.state / "endpoints", settings.node_name, audit=settings.policy_audit_mode
@@ -64,6 +66,7 @@ class Agent:
             self._reflectors,
             store=self._store,
             probes=self._probes,
+            l2=self._l2,
         )
         self._watching = False  # whether the reflectors run; they start before the programmer on a new node only
         self._api = ApiServer(paths.api_socket, backend)
@@ -78,11 +81,17 @@ class Agent:
         finally:
             self._health.close()
             await self._api.close()
+        uninstalled = await self._is_uninstalled()
+        if uninstalled:
+            self._installer.uninstall()
+        await self._l2.end(uninstalled=uninstalled)
+        log.info("agent_stopped")
+
+    async def _is_uninstalled(self) -> bool:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(UNINSTALL_SECONDS):
-                if await install.is_uninstalled(self._client):
-                    self._installer.uninstall()
-        log.info("agent_stopped")
+                return await install.is_uninstalled(self._client)
+        return False
 
     async def _until(self, stop: asyncio.Event) -> None:
         """All tasks, until `stop`. One that fails ends the agent: the kubelet starts it again, the datapath goes on."""
@@ -142,6 +151,7 @@ class Agent:
         )
         self._programmer.on_enforced(reporter.changed.fire)
         tasks.create_task(reporter.run())
+        tasks.create_task(self._l2.run())
 
     def _own_node(self) -> Node | None:
         """The row of this node once it is of use: with a pod CIDR and a router address."""

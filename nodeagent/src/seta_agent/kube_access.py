@@ -5,6 +5,7 @@ request that needs one, because a kubelet replaces them while the agent runs.
 """
 
 import base64
+import contextlib
 import dataclasses
 import os
 import ssl
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+DEFAULT_NAMESPACE = "kube-system"
 TOKEN_MAX_AGE = 30.0  # seconds; projected tokens are replaced minutes before they end
 
 
@@ -77,6 +79,13 @@ def discover() -> Access:
     """KUBECONFIG where it is set, else the pod's service account."""
     kubeconfig = os.environ.get("KUBECONFIG")
     return from_kubeconfig(Path(kubeconfig)) if kubeconfig else in_cluster()
+
+
+def own_namespace(directory: Path = SERVICE_ACCOUNT) -> str:
+    """Where the agents run: leases are in there, and the DaemonSet."""
+    with contextlib.suppress(OSError):
+        return (directory / "namespace").read_text().strip() or DEFAULT_NAMESPACE
+    return DEFAULT_NAMESPACE
 
 
 def _named(config: dict[str, Any], section: str, name: str) -> dict[str, Any]:

@@ -144,6 +144,25 @@ class Service:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Announcement:
+    """A service whose addresses a node answers for on its network."""
+
+    namespace: str
+    name: str
+    addresses: tuple[IPAddress, ...]
+    interfaces: tuple[str, ...] = ()  # regular expressions of device names, any may match; (): every native device
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NodeAnnouncements:
+    """All that the operator gave one node to answer for."""
+
+    uid: str  # of the object: one that was made anew counts its generations from the start
+    generation: int
+    services: tuple[Announcement, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class PortMatch:
     protocol: str  # TCP, UDP, SCTP, ICMP, ICMPV6, ANY
     port: int = 0  # 0: every port; of ICMP and ICMPV6 the message type, 0 too

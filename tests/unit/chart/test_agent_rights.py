@@ -1,7 +1,5 @@
 """The agent's roles have what its code asks of the API server, and nothing else."""
 
-import pytest
-
 from seta_agent import tables
 from seta_agent.watch import sources
 from seta_crds import names
@@ -13,12 +11,16 @@ OTHERWISE = {  # (API group, resource) -> verbs, where the agent does more than 
     ("apps", "daemonsets"): {"get"},  # cni/install.py
 }
 
+FOR_L2 = {  # with l2announcements.enabled
+    ("seta.dev", "nodeannouncements"): {"list", "watch"},  # watch/sources.py own_announcements
+    ("coordination.k8s.io", "leases"): {"create", "patch"},  # l2/heartbeat.py
+}
 
-@pytest.fixture(scope="module")
-def granted(render):
+
+def granted(documents):
     """(API group, resource) -> verbs."""
     rights: dict[tuple[str, str], set[str]] = {}
-    for document in render():
+    for document in documents:
         if document["kind"] in ("ClusterRole", "Role") and document["metadata"]["name"] == "seta":
             for rule in document["rules"]:
                 for group in rule["apiGroups"]:
@@ -36,5 +38,9 @@ def used():
     return rights
 
 
-def test_the_agent_may_do_what_it_does_and_nothing_else(granted):
-    assert granted == used()
+def test_the_agent_may_do_what_it_does_and_nothing_else(render):
+    assert granted(render()) == used()
+
+
+def test_announcing_addresses_needs_a_heartbeat_and_nothing_else(render):
+    assert granted(render("l2announcements.enabled=true")) == used() | FOR_L2

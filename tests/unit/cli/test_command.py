@@ -29,6 +29,7 @@ STATUS = {
     "counts": {"endpoints": 1, "policies": 2, "services": 3, "identities": 4},
     "monitor_listeners": 0,
     "watches": [{"name": "pods", "synced": True, "objects": 1, "malformed": 0, "error": ""}],
+    "l2_announcements": {"enabled": False},
     "probes": {"health_check_node_ports": 2, "errors": {}},
     "programmer": {"synced": True, "native_devices": ["ens5"]},
 }
@@ -298,6 +299,24 @@ def test_status_says_which_port_for_load_balancers_is_not_open():
     errors = {"shop/web": "port 30099 cannot be opened: Address already in use", "shop/api": "port 30098 ..."}
     text = status.status({**STATUS, "probes": {"health_check_node_ports": 1, "errors": errors}}, verbose=False)
     assert "1 node ports; shop/web: port 30099 cannot be opened: Address already in use, and 1 more" in text
+
+
+def test_status_says_what_is_announced_and_how_long_that_holds():
+    announced = {"enabled": True, "holding": True, "seconds_left": 4.21, "services": ["shop/web"], "answers": 1}
+    announced |= {"interfaces": {"ens5": True, "ens6": False}, "error": ""}
+    text = status.status({**STATUS, "l2_announcements": announced}, verbose=False)
+    assert "L2 announcements:       1 services on ens5, 4.2 s left" in text.splitlines()
+
+
+def test_status_says_why_nothing_is_announced():
+    silent = {"enabled": True, "holding": False, "seconds_left": 0.0, "services": [], "answers": 0, "interfaces": {}}
+    shown = [
+        status.status({**STATUS, "l2_announcements": row}, verbose=False)
+        for row in (silent | {"error": "the heartbeat cannot be renewed: refused"}, silent | {"error": ""})
+    ]
+    assert "L2 announcements:       Silent: the heartbeat cannot be renewed: refused" in shown[0].splitlines()
+    assert "L2 announcements:       Silent: the lease has not been renewed yet" in shown[1].splitlines()
+    assert "L2 announcements:       Disabled" in status.status(STATUS, verbose=False).splitlines()
 
 
 def test_status_says_which_watch_fails():

@@ -17,6 +17,7 @@ ENDPOINTS = [
         "ipv6": "",
         "ipv4": "10.0.1.5",
         "state": "ready",
+        "services": {"translated": "Socket", "reason": ""},
     },
     {
         "id": 12,
@@ -25,6 +26,7 @@ ENDPOINTS = [
         "ipv6": "",
         "ipv4": "10.0.1.6",
         "state": "waiting-for-identity",
+        "services": {"translated": "Packet", "reason": "istio-proxy"},
     },
 ]
 IPS = [
@@ -101,6 +103,10 @@ POLICY = [
     {**ENTRY, "deny": False, "identity": 4711, "labels": XWING, "port": "80/TCP", "prefix": 64},
 ]
 IPCACHE = [{"prefix": "10.0.2.0/24", "identity": 3, "key": 0, "tunnel_endpoint": "192.168.10.102", "flags": 0}]
+ANSWERED = [
+    {"address": "10.10.200.1", "ifindex": 2, "interface": "ens5", "responses_sent": 17},
+    {"address": "fd00::c8", "ifindex": 3, "interface": "ens6", "responses_sent": 0},
+]
 LOCAL = [
     {"address": "10.0.1.1", "host": True},
     {
@@ -202,6 +208,7 @@ ANSWERS = {  # command -> what the API answers
     "endpoint config 7": {"PolicyAuditMode": "Enabled"},
     "bpf ipcache list": IPCACHE,
     "bpf endpoint list": LOCAL,
+    "bpf l2-responder list": ANSWERED,
     "bpf ct list": CT,
     "bpf ct list global": [*CT, SERVED],
     "bpf nat list": NAT,

@@ -19,6 +19,7 @@ from seta_agent.bpf.errors import BpfError, Reason
 from seta_agent.cni import ipam
 from seta_agent.cni.endpoints import EndpointStore, v4_cidrs
 from seta_agent.desired.endpoints import HOST_ENDPOINT
+from seta_agent.l2.service import L2Announcements
 from seta_agent.monitor import decode
 from seta_agent.monitor.hub import MonitorHub
 from seta_agent.monitor.why import Why
@@ -61,9 +62,11 @@ class Backend:
         *,
         store: EndpointStore,
         probes: NodeProbes,
+        l2: L2Announcements,
     ) -> None:
         self._store = store
         self._probes = probes
+        self._l2 = l2
         self._settings = settings
         self._tables = tables
         self._programmer = programmer
@@ -95,6 +98,7 @@ class Backend:
                 name: len(getattr(self._tables, name)) for name in ("endpoints", "policies", "services", "identities")
             },
             "monitor_listeners": self._hub.listeners if self._hub else 0,
+            "l2_announcements": self._l2.describe(),
             "watches": [reflector.describe() for reflector in self._reflectors],
             "probes": self._probes.describe(),
             "programmer": self._programmer.status(),
@@ -205,6 +209,9 @@ class Backend:
 
     async def bpf_nat(self) -> list[Json]:
         return await self._read(lambda: connections.nat(self._kernel.dump))
+
+    async def bpf_l2_responder(self) -> list[Json]:
+        return await self._read(lambda: dumps.l2_responder(self._kernel.dump))
 
     async def bpf_endpoint(self) -> list[Json]:
         return await self._read(lambda: dumps.endpoints(*self._kernel.dump("cilium_lxc")))

@@ -94,3 +94,20 @@ def endpoints(keys: Array, entries: Array) -> list[Json]:
             }
         )
     return sorted(found, key=lambda item: views.by_address(str(item["address"])))
+
+
+def l2_responder(dump: Callable[[str], tuple[Array, Array]]) -> list[Json]:
+    """Addresses that this node answers for on the network, by address and device."""
+    found = []
+    for version, family in ((4, 1), (6, 2)):
+        for key, value in zip(*dump(f"cilium_l2_responder_v{version}"), strict=True):
+            index = int(key["ifindex"])
+            found.append(
+                {
+                    "address": values.address(key[f"ip{version}"], family),
+                    "ifindex": index,
+                    "interface": values.ifname(index),
+                    "responses_sent": int(value["responses_sent"]),
+                }
+            )
+    return sorted(found, key=lambda item: (views.by_address(str(item["address"])), item["ifindex"]))

@@ -65,6 +65,7 @@ class ApiServer:
             "/v1/bpf/ct": back.bpf_ct,
             "/v1/bpf/nat": back.bpf_nat,
             "/v1/bpf/endpoint": back.bpf_endpoint,
+            "/v1/bpf/l2-responder": back.bpf_l2_responder,
         }
         named: dict[str, Callable[[str], Any]] = {
             "/v1/endpoints/{name}": back.endpoint,

@@ -67,7 +67,7 @@ def ifname(index: int) -> str:
         return ""
 
 
-ADDRESSES = frozenset({"ip", "address", "addr", "saddr", "daddr", "to_addr", "tunnel_endpoint"})
+ADDRESSES = frozenset({"ip", "ip4", "ip6", "address", "addr", "saddr", "daddr", "to_addr", "tunnel_endpoint"})
 MACS = frozenset({"mac", "node_mac"})
 
 
@@ -84,7 +84,7 @@ def readable(entry: Any, family: int) -> Any:
 
 def _readable_field(name: str, field: Any, family: int) -> Any:
     if name in MACS:
-        return mac(int(field))
+        return field.tobytes()[:6].hex(":")
     if name == "client_id" and field.dtype.fields:
         return address(field, FAMILY_V6)
     if name not in ADDRESSES:

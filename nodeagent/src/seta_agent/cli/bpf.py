@@ -76,6 +76,13 @@ def endpoint_list(items: list[Item]) -> list[Row]:
     return rows
 
 
+def l2_responder_list(items: list[Item]) -> list[Row]:
+    rows: list[Row] = [["IP ADDRESS", "IFINDEX", "INTERFACE", "RESPONSES SENT"]]
+    return rows + [
+        [item["address"], str(item["ifindex"]), item["interface"], str(item["responses_sent"])] for item in items
+    ]
+
+
 def ct_list(items: list[Item]) -> str:
     return "\n".join(
         f"{_ends(item)} {'service ' if item['service'] else ''}"

@@ -232,6 +232,12 @@ COMMANDS = (
         lambda data, _: bpf.endpoint_list(data),
     ),
     Command(
+        "bpf l2-responder list",
+        "announced addresses that this node answers for",
+        _at("/v1/bpf/l2-responder"),
+        lambda data, _: bpf.l2_responder_list(data),
+    ),
+    Command(
         "map list",
         "eBPF maps",
         lambda args: "/v1/maps" + ("?content=1" if args.verbose else ""),

@@ -20,6 +20,7 @@ def status(data: Item, *, verbose: bool) -> str:
         ["Endpoints:", f"{data['counts']['endpoints']}"],
         ["Policies:", f"{data['counts']['policies']}, enforcement {data['policy_enforcement']}"],
         ["Services:", f"{data['counts']['services']}"],
+        ["L2 announcements:", _l2(data["l2_announcements"])],
         ["Health checks:", _probes(data["probes"])],
         ["Monitor:", f"{data['monitor_listeners']} listeners"],
         ["Agent:", f"{data['version']}, {_mib(data['rss_bytes'])} MiB, {_ready(data)}"],
@@ -37,6 +38,17 @@ def _kubernetes(watches: list[Item]) -> str:
         return f"Ok   {len(watches)} watches"
     first = broken[0]
     return f"{len(broken)} of {len(watches)} watches fail: {first['name']}: {first['error'] or 'not listed yet'}"
+
+
+def _l2(data: Item) -> str:
+    """What is announced where, and how long that holds without another renewal."""
+    if not data["enabled"]:
+        return "Disabled"
+    if not data.get("holding"):
+        return f"Silent: {data.get('error') or 'the lease has not been renewed yet'}"
+    up = ", ".join(name for name, is_up in data["interfaces"].items() if is_up) or "no device"
+    trouble = f"; {data['error']}" if data["error"] else ""
+    return f"{len(data['services'])} services on {up}, {data['seconds_left']:.1f} s left{trouble}"
 
 
 def _probes(data: Item) -> str:

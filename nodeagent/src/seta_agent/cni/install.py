@@ -13,7 +13,7 @@ import structlog
 
 from seta_agent.cni import statefiles
 from seta_agent.kube import KubeClient, KubeError
-from seta_agent.kube_access import SERVICE_ACCOUNT
+from seta_agent.kube_access import SERVICE_ACCOUNT, own_namespace
 from seta_agent.paths import Paths
 
 log = structlog.get_logger()
@@ -24,7 +24,6 @@ BACKUP = ".seta_bak"
 CONFIG_SUFFIXES = frozenset({".conf", ".conflist", ".json"})
 CHECK_SECONDS = 10.0
 DAEMONSET = "seta"
-DEFAULT_NAMESPACE = "kube-system"
 
 
 def conflist(socket: Path) -> bytes:
@@ -86,11 +85,8 @@ async def is_uninstalled(client: KubeClient, account: Path = SERVICE_ACCOUNT) ->
 
     Our own rights being gone means the same: `helm uninstall` takes them away right after the DaemonSet.
     """
-    namespace = DEFAULT_NAMESPACE
-    with contextlib.suppress(OSError):
-        namespace = (account / "namespace").read_text().strip() or namespace
     try:
-        found = await client.get(f"/apis/apps/v1/namespaces/{namespace}/daemonsets/{DAEMONSET}")
+        found = await client.get(f"/apis/apps/v1/namespaces/{own_namespace(account)}/daemonsets/{DAEMONSET}")
     except KubeError as error:
         return error.gone or error.forbidden
     return bool(found["metadata"].get("deletionTimestamp"))

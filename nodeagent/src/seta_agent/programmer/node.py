@@ -21,7 +21,7 @@ from seta_agent.programmer import cutoff, gc
 from seta_agent.programmer.endpointpolicy import PolicyEngine
 from seta_agent.programmer.endpoints import EndpointStage
 from seta_agent.programmer.errors import ProgrammingError
-from seta_agent.programmer.hostdevices import HostDevices
+from seta_agent.programmer.hostdevices import Device, HostDevices
 from seta_agent.programmer.identities import IPCACHE, LXC, IdentityStage
 from seta_agent.programmer.kernelmaps import KernelMaps
 from seta_agent.programmer.nodesetup import NodeSetup
@@ -77,6 +77,11 @@ class NodeProgrammer:
     def pod_mtu(self) -> int:
         """For `devices.create_pod_veth`."""
         return self._setup.pod_mtu
+
+    @property
+    def hooked(self) -> list[Device]:
+        """The native devices that the programs hang on."""
+        return self._setup.hooked
 
     async def start(self) -> None:
         """Load, make devices, attach, and apply what the tables hold. `ProgrammingError` with a sentence."""

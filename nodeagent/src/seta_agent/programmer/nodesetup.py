@@ -32,6 +32,7 @@ class NodeSetup:
         self.native: list[Device] = []
         self.overlay: Device | None = None
         self.attached = False
+        self.hooked: list[Device] = []  # native devices that our programs hang on
         self._maps: KernelMaps | None = None
         self._policy_maps: PolicyMaps | None = None
 
@@ -94,6 +95,7 @@ class NodeSetup:
         except BpfError as error:
             raise ProgrammingError(f"the datapath cannot be attached: {error}", retry=error.reason.retry) from None
         self._detach_others(links)
+        self.hooked = list(self.native)
         self.attached = True
 
     def close_maps(self) -> None:

@@ -3,8 +3,8 @@
 from typing import Any
 
 from seta_agent.kube import KubeClient
-from seta_agent.tables import Tables
-from seta_agent.watch import cluster, pods, policies, services
+from seta_agent.tables import NodeAnnouncements, Table, Tables
+from seta_agent.watch import announcements, cluster, pods, policies, services
 from seta_agent.watch.reflector import Reflector, Source
 from seta_crds import names
 
@@ -54,3 +54,12 @@ def reflectors(client: KubeClient, tables: Tables, node_name: str) -> list[Refle
             tables.pods,
         ),
     ]
+
+
+def own_announcements(
+    client: KubeClient, table: Table[str, NodeAnnouncements], node_name: str
+) -> Reflector[str, NodeAnnouncements]:
+    """What this node is to answer for. Not among the others: `l2` starts it anew after each lapse of its lease."""
+    kind, only_own = names.NODE_ANNOUNCEMENTS, {"fieldSelector": f"metadata.name={node_name}"}
+    source = Source(kind.plural, kind.path(), cluster.name_key, announcements.node_announcements, only_own)
+    return Reflector(client, source, table)
