@@ -52,7 +52,11 @@ class Agent:
         self._l2 = L2Announcements(settings, self._tables, client, self._programmer)
         self._readiness = Readiness(self._tables, self._programmer, settings.node_name)
         self._store = EndpointStore(
-            self._tables, paths.state / "endpoints", settings.node_name, audit=settings.policy_audit_mode
+            self._tables,
+            paths.state / "endpoints",
+            settings.node_name,
+            audit=settings.policy_audit_mode,
+            packet_services="hostNamespaceOnly" if settings.bpf_lb_sock_hostns_only else "",
         )
         self._health = health.server(self._readiness.sentence)
         self._probes = NodeProbes(settings, self._tables, lambda: self._programmer.failing_since)
@@ -115,7 +119,7 @@ class Agent:
 
     async def _start_datapath(self, tasks: asyncio.TaskGroup) -> None:
         """From what is on disk where that is enough; a new node has to ask the API server for its addresses first."""
-        restored = self._store.restore()
+        restored = self._store.restore(self._paths.netns)
         node_file = self._paths.state / "node.json"
         known = statefiles.load_node(node_file)
         if known is not None and known.name == self._settings.node_name:

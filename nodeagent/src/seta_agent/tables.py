@@ -43,6 +43,7 @@ class Pod:
     named_ports: tuple[tuple[str, int, str], ...] = ()  # (name, port, protocol)
     runtime_uid: str = ""  # what the runtime calls a static pod; "": the same as uid
     audit: bool = False  # its annotation asks for policy audit mode
+    packet_services: str = ""  # why its packets are translated one by one, not its sockets; "": its sockets are
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -65,6 +66,10 @@ class Endpoint:
     named_ports: tuple[tuple[str, int, str], ...] = ()
     audit_option: bool | None = None  # as `seta endpoint config` set it; None: the pod or the cluster says
     audit: bool = False  # whether policy only reports here, whoever said so
+    netns: str = ""  # path of its network namespace, as the runtime named it; "": not known
+    netns_cookie: int = 0  # of that namespace, as BPF sees it; 0: not known
+    packet_services: str = ""  # why services are translated in its packets; "": at its sockets
+    has_packets: bool = False  # its packets are looked up, or once were: connections of that time live from it
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -64,6 +64,23 @@ def test_an_endpoint_without_identity_has_no_entries(layouts):
     assert ipcache.of_endpoint(endpoint(identity=None), *layouts["cilium_ipcache_v2"]) == {}
 
 
+def test_packets_of_an_endpoint_are_looked_up_as_long_as_they_ever_were(layouts):
+    key, value = layouts["cilium_lxc"]
+    looked_up = dataclasses.replace(endpoint(), has_packets=True)
+    (info,) = endpoints.of_endpoint(looked_up, endpoints.Flag.EGRESS_OPEN, key, value).values()
+    assert decode.fields(info, value, "flags") == (0x20 | 0x80,)
+
+
+def test_only_known_namespaces_of_endpoints_without_socket_services_are_opted_out(layouts):
+    listed = [
+        dataclasses.replace(endpoint(), netns_cookie=4711, packet_services="annotation"),
+        dataclasses.replace(endpoint(), netns_cookie=4712),
+        dataclasses.replace(endpoint(), packet_services="istio-proxy"),
+    ]
+    found = endpoints.opted_out(listed, *layouts["seta_sock_optout"])
+    assert found == {(4711).to_bytes(8, "little"): b"\x01"}
+
+
 def test_the_nodes_own_addresses_go_to_the_stack(layouts):
     key, value = layouts["cilium_lxc"]
     found = endpoints.of_node(OWN, key, value)

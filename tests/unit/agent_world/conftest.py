@@ -4,6 +4,11 @@ from tests.unit.agent_world.apiserver import FakeApiServer
 from tests.unit.agent_world.world import World
 
 
+async def cookie(netns_fd: int) -> int:
+    """A namespace's, made of its descriptor."""
+    return 4000 + netns_fd
+
+
 @pytest.fixture
 def world(tmp_path, monkeypatch) -> World:
     """A node whose interfaces are the fake kernel's."""
@@ -12,6 +17,7 @@ def world(tmp_path, monkeypatch) -> World:
         "seta_agent.cni.endpoints.interface_exists", lambda endpoint: endpoint.ifname in made.kernel.veths
     )
     monkeypatch.setattr("seta_agent.cni.netns.same_namespace", lambda _: False)
+    monkeypatch.setattr("seta_agent.cni.netns.cookie", cookie)
     return made
 
 

@@ -8,7 +8,7 @@ from seta_agent import cep
 from seta_agent.cni.commands import new_endpoint
 from seta_agent.kube import KubeClient
 from seta_agent.kube_access import Access
-from tests.unit.agent_world.world import NODE, identity, xwing
+from tests.unit.agent_world.world import NODE, added, identity, xwing
 
 PATH = "/apis/cilium.io/v2/namespaces/default/ciliumendpoints"
 
@@ -23,7 +23,7 @@ async def writer(world, api):
 def add(world, name: str = "xwing") -> int:
     with world.store.reserve() as place:
         pod = xwing(name=name)
-        bare = new_endpoint(place, f"c-{name}", (f"lxc{name}", 7, "m1", "m2"), pod)
+        bare = new_endpoint(place, added(f"c-{name}"), (f"lxc{name}", 7, "m1", "m2"), pod, 4005)
         world.store.put(world.store.identified(bare, identity(), pod))
         return place.id
 

@@ -1,11 +1,12 @@
 """CNI commands in; table rows, state files and kernel calls out."""
 
 import asyncio
+import ipaddress
 import json
 
 import pytest
 
-from seta_agent.cni import commands, request
+from seta_agent.cni import commands, request, statefiles
 from seta_agent.cni.endpoints import EndpointStore
 from seta_agent.cni.errors import CniError, Code
 from seta_agent.cni.request import PodRef, Request
@@ -32,6 +33,12 @@ async def test_add_gives_an_address_an_identity_and_a_programmed_endpoint(world)
     assert world.kernel.done == ["create_veth", "programmed 1"]
     assert state_files(world) == ["1.json"]
     assert (world.directory / "1.json").stat().st_mode & 0o777 == 0o600
+
+
+async def test_add_remembers_the_pods_network_namespace(world):
+    await world.commands.run(command("ADD"), NETNS)
+    (kept,) = statefiles.load_endpoints(world.directory)
+    assert (kept.netns, kept.netns_cookie) == ("/var/run/netns/x", 4000 + NETNS)
 
 
 async def test_add_again_for_the_same_container_gives_the_same_answer(world):
@@ -216,6 +223,24 @@ async def test_a_restarted_agent_knows_its_endpoints(world):
     assert tables.endpoints.synced
 
 
+async def test_an_older_agents_endpoint_gets_its_namespace_by_its_address(world, monkeypatch):
+    await world.commands.run(command("ADD"), NETNS)
+    (file,) = world.directory.glob("*.json")
+    older = {"netns", "netns_cookie", "packet_services", "has_packets"}
+    file.write_text(
+        json.dumps({name: value for name, value in json.loads(file.read_text()).items() if name not in older})
+    )
+    places = [
+        (ipaddress.IPv4Address(address), f"/host/run/netns/{address}", 77) for address in ("10.0.1.9", "10.0.1.2")
+    ]
+    monkeypatch.setattr("seta_agent.cni.netns.known", lambda _directory, _ifname: iter(places))
+    for directory, found in ((None, ("", 0)), (world.directory, ("/host/run/netns/10.0.1.2", 77))):
+        tables = Tables()
+        EndpointStore(tables, world.directory, NODE).restore(directory)
+        (endpoint,) = tables.endpoints
+        assert (endpoint.netns, endpoint.netns_cookie, endpoint.packet_services) == (*found, "")
+
+
 async def test_a_restart_forgets_what_the_kernel_no_longer_has(world):
     await world.commands.run(command("ADD"), NETNS)
     world.kernel.veths.clear()
@@ -243,7 +268,7 @@ async def test_a_restarted_agent_gives_no_address_twice(world):
 
 def test_an_endpoint_survives_the_disk_unchanged(world):
     pod = xwing(named_ports=(("http", 80, "TCP"),), audit=True)
-    bare = commands.new_endpoint(_place(world), "c1", ("lxc1", 7, "m1", "m2"), pod)
+    bare = commands.new_endpoint(_place(world), command("ADD"), ("lxc1", 7, "m1", "m2"), pod, 4005)
     endpoint = world.store.identified(bare, identity(), pod)
     world.store.put(endpoint)
     world.kernel.veths["lxc1"] = endpoint.ipv4

@@ -14,7 +14,7 @@ from seta_agent.cni.identity import IdentityFollower, IdentityIndex
 from seta_agent.cni.request import PodRef
 from seta_agent.signals import Signal
 from seta_crds import names
-from tests.unit.agent_world.world import NODE, XWING_LABELS, identity, selector_set, xwing
+from tests.unit.agent_world.world import NODE, XWING_LABELS, added, identity, selector_set, xwing
 
 REF = PodRef("default", "xwing", "u1")
 EMPIRE = frozenset(label.replace("alliance", "empire") for label in XWING_LABELS)
@@ -98,7 +98,7 @@ def test_the_index_follows_a_change_of_labels(world):
 def running(world):
     """A live endpoint of the pod xwing, identity 300."""
     with world.store.reserve() as place:
-        bare = new_endpoint(place, "c1", ("lxc1", 7, "m1", "m2"), xwing())
+        bare = new_endpoint(place, added("c1"), ("lxc1", 7, "m1", "m2"), xwing(), 4005)
         world.store.put(world.store.identified(bare, identity(), xwing()))
     return world
 
@@ -163,6 +163,22 @@ def test_what_a_port_is_called_belongs_to_an_identity(running):
     named = identity(302, labels=XWING_LABELS | {"k8s:io.cilium.k8s.named-ports=http=80/TCP"})
     running.tables.identities.set(302, named)
     assert running.resolver.of_pod(xwing(named_ports=(("http", 80, "TCP"),))) == named
+
+
+async def test_a_live_pods_opt_out_takes_effect_and_its_packets_are_looked_up_ever_after(running):
+    follower = IdentityFollower(running.tables, running.store, running.resolver)
+    for reason, known in (("annotation", True), ("", True)):
+        running.tables.pods.set(("default", "xwing"), xwing(packet_services=reason))
+        await follower.step()
+        (endpoint,) = running.tables.endpoints
+        assert (endpoint.packet_services, endpoint.has_packets) == (reason, known)
+
+
+def test_where_only_the_nodes_own_sockets_are_translated_every_pod_has_packets(running):
+    store = EndpointStore(running.tables, running.directory, NODE, packet_services="hostNamespaceOnly")
+    (endpoint,) = running.tables.endpoints
+    changed = store.identified(endpoint, identity(), xwing(packet_services="istio-proxy"))
+    assert (changed.packet_services, changed.has_packets) == ("hostNamespaceOnly", True)
 
 
 async def test_another_pod_of_the_same_name_changes_nothing(running):

@@ -90,6 +90,28 @@ def test_a_pods_annotation_asks_for_audit_mode():
     assert pods.pod(item).audit
 
 
+@pytest.mark.parametrize(
+    ("annotation", "containers", "sidecars", "reason"),
+    [
+        (None, ["app"], [], ""),
+        ("false", ["app"], [], "annotation"),
+        ("no", ["app"], [], ""),
+        (None, ["app", "istio-proxy"], [], "istio-proxy"),
+        (None, ["app"], ["linkerd-proxy"], "linkerd-proxy"),
+        (None, ["app"], ["istio-init"], ""),
+        (None, ["kuma-sidecar"], [], "kuma-sidecar"),
+        (None, ["consul-dataplane"], [], "consul-dataplane"),
+        ("true", ["app", "istio-proxy"], [], ""),
+        ("false", ["istio-proxy"], [], "annotation"),
+    ],
+)
+def test_a_pod_opts_out_of_services_at_the_socket_by_annotation_or_sidecar(annotation, containers, sidecars, reason):
+    named = {"containers": [{"name": name} for name in containers], "initContainers": [{"name": n} for n in sidecars]}
+    item = pod_object(**named)
+    item["metadata"]["annotations"] = {} if annotation is None else {"seta.dev/socket-lb": annotation}
+    assert pods.pod(item).packet_services == reason
+
+
 def test_a_rule_may_be_about_nodes():
     item = {
         "metadata": {"name": "ccnp.h"},

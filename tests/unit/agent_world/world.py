@@ -6,6 +6,7 @@ from seta_agent import kube
 from seta_agent.cni.commands import Commands
 from seta_agent.cni.endpoints import EndpointStore
 from seta_agent.cni.identity import IdentityResolver
+from seta_agent.cni.request import PodRef, Request
 from seta_agent.tables import Identity, Node, Pod, SelectorSet, Tables
 from seta_crds.labels import LabelFilter
 
@@ -29,6 +30,11 @@ def node(cidr: str = "10.0.1.0/24") -> Node:
 def xwing(**changes) -> Pod:
     fields = {"namespace": "default", "name": "xwing", "uid": "u1", "labels": {"org": "alliance"}}
     return Pod(**{**fields, "service_account": "pilot", **changes})
+
+
+def added(container: str) -> Request:
+    """What the runtime asks for a new container of the pod xwing."""
+    return Request("ADD", container, PodRef("default", "xwing", "u1"), "/var/run/netns/x", {"name": "seta"}, "1.0.0")
 
 
 def identity(number: int = 300, *, sets: tuple[str, ...] = (), labels: frozenset[str] = XWING_LABELS) -> Identity:

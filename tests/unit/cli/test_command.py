@@ -206,6 +206,7 @@ ENDPOINT = {
     "ipv6": "",
     "ipv4": "10.0.1.5",
     "state": "ready",
+    "services": {"translated": "Socket", "reason": ""},
 }
 
 

@@ -34,6 +34,7 @@ def endpoint(row: Endpoint, enforced: tuple[bool, bool]) -> Json:
         "state": "ready" if row.identity is not None else "waiting-for-identity",
         "namespace": row.namespace,
         "pod": row.pod,
+        "services": {"translated": "Packet" if row.packet_services else "Socket", "reason": row.packet_services},
         "container_id": row.container_id,
         "interface": {"name": row.ifname, "index": row.ifindex, "mac": row.mac, "host_mac": row.node_mac},
         "named_ports": [{"name": name, "port": port, "protocol": protocol} for name, port, protocol in row.named_ports],

@@ -10,8 +10,8 @@ LABELS = "LABELS (source:key[=value])"
 
 def endpoint_list(items: list[dict[str, Any]]) -> list[Row]:
     rows: list[Row] = [
-        ["ENDPOINT", "POLICY (ingress)", "POLICY (egress)", "IDENTITY", LABELS, "IPv6", "IPv4", "STATUS"],
-        ["", "ENFORCEMENT", "ENFORCEMENT", "", "", "", "", ""],
+        ["ENDPOINT", "POLICY (ingress)", "POLICY (egress)", "IDENTITY", LABELS, "IPv6", "IPv4", "STATUS", "SERVICES"],
+        ["", "ENFORCEMENT", "ENFORCEMENT", "", "", "", "", "", ""],
     ]
     for item in items:
         identity = item["identity"]["id"]
@@ -23,9 +23,15 @@ def endpoint_list(items: list[dict[str, Any]]) -> list[Row]:
             item["ipv6"],
             item["ipv4"],
             item["state"],
+            _services(item["services"]),
         ]
         rows += table.labelled(cells, 4, sorted(item["identity"]["labels"]))
     return rows
+
+
+def _services(services: dict[str, str]) -> str:
+    """Where the pod's connections to Services are translated, and why not at the socket."""
+    return f"{services['translated']} ({services['reason']})" if services["reason"] else services["translated"]
 
 
 def identity_list(items: list[dict[str, Any]]) -> list[Row]:

@@ -99,7 +99,8 @@ class Commands:
         with self._store.reserve() as place:
             veth = await self._datapath.create_veth(netns_fd, request.container_id, place.ipv4, place.router)
             try:
-                bare = new_endpoint(place, request.container_id, veth, pod)
+                cookie = await netns.cookie(netns_fd)
+                bare = new_endpoint(place, request, veth, pod, cookie)
                 endpoint = self._store.identified(bare, identity, pod)
                 self._store.put(endpoint)
             except BaseException:
@@ -174,7 +175,9 @@ class Commands:
             yield
 
 
-def new_endpoint(place: Reservation, container_id: str, veth: tuple[str, int, str, str], pod: Pod) -> Endpoint:
+def new_endpoint(
+    place: Reservation, request: Request, veth: tuple[str, int, str, str], pod: Pod, cookie: int
+) -> Endpoint:
     """Without an identity yet."""
     ifname, ifindex, mac, node_mac = veth
     return Endpoint(
@@ -182,10 +185,12 @@ def new_endpoint(place: Reservation, container_id: str, veth: tuple[str, int, st
         namespace=pod.namespace,
         pod=pod.name,
         pod_uid=pod.uid,
-        container_id=container_id,
+        container_id=request.container_id,
         ifname=ifname,
         ifindex=ifindex,
         mac=mac,
         node_mac=node_mac,
         ipv4=place.ipv4,
+        netns=request.netns,
+        netns_cookie=cookie,
     )

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import structlog
 
-from seta_agent.cni import ipam, statefiles
+from seta_agent.cni import ipam, netns, statefiles
 from seta_agent.cni.errors import CniError, Code
+from seta_agent.cni.request import IFNAME
 from seta_agent.tables import Endpoint, Identity, Node, Pod, Tables
 
 log = structlog.get_logger()
@@ -31,9 +32,15 @@ class Reservation:
 class EndpointStore:
     """Endpoints of this node. Everything else reads `tables.endpoints`."""
 
-    def __init__(self, tables: Tables, directory: Path, node_name: str, *, audit: bool = False) -> None:
-        """`audit`: policy only reports, unless an endpoint's own option says otherwise."""
+    def __init__(
+        self, tables: Tables, directory: Path, node_name: str, *, audit: bool = False, packet_services: str = ""
+    ) -> None:
+        """`audit`: policy only reports, unless an endpoint's own option says otherwise.
+
+        `packet_services`: why services are translated in the packets of every pod; "": each pod says.
+        """
         self._audit = audit
+        self._packet_services = packet_services
         self._tables = tables
         self._directory = directory
         self._node_name = node_name
@@ -41,9 +48,13 @@ class EndpointStore:
         self._last_id = 0
         self._last_address: ipaddress.IPv4Address | None = None
 
-    def restore(self) -> int:
-        """Rows from the state files, those only whose interface is still the kernel's. Returns how many."""
-        for endpoint in list(statefiles.load_endpoints(self._directory)):
+    def restore(self, namespaces: Path | None = None) -> int:
+        """Rows from the state files, those only whose interface is still the kernel's. Returns how many.
+
+        `namespaces`: where network namespaces have names; asked where a file of an older agent does not say.
+        """
+        loaded = list(statefiles.load_endpoints(self._directory))
+        for endpoint in _with_namespaces(loaded, namespaces):
             if interface_exists(endpoint):
                 self._tables.endpoints.set(endpoint.id, endpoint)
                 self._last_id = max(self._last_id, endpoint.id)
@@ -114,6 +125,8 @@ class EndpointStore:
             labels=tuple(sorted(identity.labels)),
             named_ports=pod.named_ports,
             audit=self.audits(endpoint, pod),
+            packet_services=(packets := self._packet_services or pod.packet_services),
+            has_packets=endpoint.has_packets or bool(packets),
         )
 
     def audits(self, endpoint: Endpoint, pod: Pod | None) -> bool:
@@ -146,6 +159,19 @@ class EndpointStore:
             yield
         finally:
             del self._reserved[number]
+
+
+def _with_namespaces(loaded: list[Endpoint], namespaces: Path | None) -> list[Endpoint]:
+    """Endpoints with path and cookie of their namespace, as far as these can be found by the pods' addresses."""
+    if namespaces is None or all(endpoint.netns_cookie for endpoint in loaded):
+        return loaded
+    found = {address: (path, cookie) for address, path, cookie in netns.known(namespaces, IFNAME)}
+    return [
+        endpoint
+        if endpoint.netns_cookie or endpoint.ipv4 not in found
+        else dataclasses.replace(endpoint, netns=found[endpoint.ipv4][0], netns_cookie=found[endpoint.ipv4][1])
+        for endpoint in loaded
+    ]
 
 
 def interface_exists(endpoint: Endpoint) -> bool:

@@ -1,13 +1,16 @@
-"""What a pod's network namespace really holds. Called by ADD (is it one?) and CHECK."""
+"""What a pod's network namespace really is and holds. Called by ADD, CHECK, and at start for what is not on disk."""
 
 import asyncio
+import concurrent.futures
 import fcntl
 import ipaddress
 import os
 import socket
 import struct
+from collections.abc import Iterator
+from pathlib import Path
 
-from seta_agent.programmer import devices
+from seta_agent.programmer import config, devices
 
 SIOCGIFADDR = 0x8915
 
@@ -25,6 +28,29 @@ def _address(ifname: str) -> ipaddress.IPv4Address | None:
     except OSError:
         return None
     return ipaddress.IPv4Address(answer[20:24])
+
+
+async def cookie(netns_fd: int) -> int:
+    """What BPF sees as that namespace."""
+    found: int = await asyncio.to_thread(devices.in_netns, netns_fd, config.netns_cookie)
+    return found
+
+
+def known(directory: Path, ifname: str) -> Iterator[tuple[ipaddress.IPv4Address, str, int]]:
+    """Of each named namespace that has such an interface: its address, the namespace's path and cookie. Blocking."""
+    for path in sorted(directory.glob("*")):
+        try:
+            netns_fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            address, number = devices.in_netns(netns_fd, lambda: (_address(ifname), config.netns_cookie()))
+        except (OSError, concurrent.futures.BrokenExecutor):  # no namespace, or one that is ending
+            continue
+        finally:
+            os.close(netns_fd)
+        if address is not None:
+            yield address, str(path), number
 
 
 def same_namespace(netns_fd: int) -> bool:

@@ -4,6 +4,7 @@ Called by the programmer for one endpoint at a time, and for the node's own addr
 """
 
 import enum
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -20,6 +21,7 @@ class Flag(enum.IntFlag):
     INGRESS_OPEN = 0x10
     EGRESS_OPEN = 0x20
     AUDIT = 0x40
+    PACKET_SERVICES = 0x80
 
 
 def of_endpoint(endpoint: Endpoint, flags: Flag, key: Dtype, value: Dtype) -> Entries:
@@ -27,11 +29,18 @@ def of_endpoint(endpoint: Endpoint, flags: Flag, key: Dtype, value: Dtype) -> En
     if endpoint.identity is None:
         return {}
     info = np.zeros(1, value)
+    flags |= Flag.PACKET_SERVICES if endpoint.has_packets else Flag(0)
     info["ifindex"], info["lxc_id"], info["flags"] = endpoint.ifindex, endpoint.id, int(flags)
     info["mac"], info["node_mac"] = mac_number(endpoint.mac), mac_number(endpoint.node_mac)
     info["sec_id"] = endpoint.identity
     addresses = [address for address in (endpoint.ipv4, endpoint.ipv6) if address]
     return entries(_keys(addresses, key), np.repeat(info, len(addresses)))
+
+
+def opted_out(listed: Iterable[Endpoint], key: Dtype, value: Dtype) -> Entries:
+    """All of seta_sock_optout: the network namespaces whose sockets are left alone."""
+    cookies = [endpoint.netns_cookie for endpoint in listed if endpoint.packet_services and endpoint.netns_cookie]
+    return entries(np.array(cookies, key), np.ones(len(cookies), value))
 
 
 def of_node(node: Node, key: Dtype, value: Dtype, *, flags: Flag | None = None) -> Entries:

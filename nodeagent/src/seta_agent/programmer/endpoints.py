@@ -26,6 +26,7 @@ from seta_agent.settings import Settings
 from seta_agent.tables import Endpoint, Node, Tables
 
 LXC = "cilium_lxc"
+SOCKET_OPT_OUT = "seta_sock_optout"
 OnNetlink = Callable[[Callable[[HostDevices], None]], Awaitable[None]]  # runs it in the netlink thread
 log = structlog.get_logger()
 
@@ -160,6 +161,7 @@ class EndpointStage:
     async def _program(self, rows: list[Endpoint], setup: NodeSetup, own: Node, netlink: OnNetlink) -> None:
         ready = [row for row in rows if await self._prepare(row, setup, own, netlink)]
         self._write_lxc(ready, setup.maps)
+        self._write_opt_outs(setup.maps)
         for row in ready:
             if row.id not in self.errors:
                 setup.policy_maps.drop_stale(row.id)
@@ -211,6 +213,13 @@ class EndpointStage:
             reconciler.set(("1-endpoint", str(row.id)), entries)
         if self._tables.nodes.synced:
             reconciler.complete()
+        reconciler.apply()
+
+    def _write_opt_outs(self, maps: KernelMaps) -> None:
+        """After cilium_lxc: packets that no socket translates any more must be looked up by then."""
+        reconciler = maps.reconciler(SOCKET_OPT_OUT)
+        reconciler.set(("endpoints",), endpoints.opted_out(self._tables.endpoints, *maps.layout(SOCKET_OPT_OUT)))
+        reconciler.complete()
         reconciler.apply()
 
     async def _remove(self, gone: list[int], setup: NodeSetup, netlink: OnNetlink) -> None:

@@ -10,6 +10,8 @@ from seta_agent.tables import Pod
 from seta_crds import labels
 
 AUDIT_ANNOTATION = "policy.seta.dev/audit-mode"
+SOCKET_ANNOTATION = "seta.dev/socket-lb"  # "false": the pod's packets are translated; "true": its sockets all the same
+SIDECARS = frozenset({"istio-proxy", "linkerd-proxy", "kuma-sidecar", "consul-dataplane"})  # names of containers
 STATIC_POD_HASH = "kubernetes.io/config.hash"  # kubelet's own uid of a static pod; the API object has another one
 
 
@@ -33,7 +35,16 @@ def pod(item: dict[str, Any]) -> Pod | None:
         named_ports=labels.pod_ports(spec),
         runtime_uid=notes.get(STATIC_POD_HASH, ""),
         audit=notes.get(AUDIT_ANNOTATION) == "true",
+        packet_services=packet_services(notes, spec),
     )
+
+
+def packet_services(notes: dict[str, str], spec: dict[str, Any]) -> str:
+    """Why the pod's sockets are left alone: its annotation, or the name of a sidecar that wants to see Services."""
+    if SOCKET_ANNOTATION in notes:
+        return "annotation" if notes[SOCKET_ANNOTATION] == "false" else ""
+    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+    return next((intern(one["name"]) for one in containers if one.get("name") in SIDECARS), "")
 
 
 def namespace_key(item: dict[str, Any]) -> str:
