@@ -4,11 +4,15 @@ import pytest
 
 from seta_agent.bpf.btf import Btf
 from seta_agent.bpf.errors import BpfError, Reason, from_errno
-from seta_agent.programmer import config
+from seta_agent.programmer import config, portrange
 from tests.unit.agent_core.conftest import OBJECTS
 
+OF_NO_NODE = {"l2_send.bpf.o"}  # sends what it is given, and knows nothing
 
-@pytest.mark.parametrize("path", sorted(OBJECTS.glob("*.bpf.o")), ids=lambda path: path.name)
+
+@pytest.mark.parametrize(
+    "path", sorted(path for path in OBJECTS.glob("*.bpf.o") if path.name not in OF_NO_NODE), ids=lambda path: path.name
+)
 def test_every_object_can_be_configured(path):
     _offset, dtype = Btf(path).rodata["cfg"]
     assert {"node_ip", "router_ip", "nat_port_min", "tunnel", "native_cidr4"} <= set(dtype.names)
@@ -71,4 +75,23 @@ def test_masquerading_takes_ports_that_nobody_else_uses(tmp_path, local, expecte
     directory = tmp_path / "net/ipv4"
     directory.mkdir(parents=True)
     (directory / "ip_local_port_range").write_text(local)
-    assert config.nat_ports(tmp_path) == expected
+    assert config.nat_ports(tmp_path, (30000, 32767)) == expected
+
+
+@pytest.mark.parametrize(
+    ("reserved", "after"),
+    [
+        ("", "30000-32767"),
+        ("\n", "30000-32767"),
+        ("8080\n", "8080,30000-32767"),
+        ("30000-32767\n", "30000-32767"),
+        ("20000-65535\n", "20000-65535"),
+        ("29999,31000,32768-32769,40000\n", "29999-32769,40000"),
+    ],
+)
+def test_the_kernel_gives_no_node_port_away_and_what_others_reserved_stays(tmp_path, reserved, after):
+    file = tmp_path / portrange.NAME
+    file.parent.mkdir(parents=True)
+    file.write_text(reserved)
+    portrange.reserve(tmp_path, 30000, 32767)
+    assert file.read_text().strip() == after

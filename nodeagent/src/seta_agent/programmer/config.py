@@ -16,14 +16,13 @@ from seta_agent.tables import IPAddress, Node
 
 SO_NETNS_COOKIE = 71
 TRACE = {"none": 2, "medium": 1}  # monitor aggregation -> `enum trace_level`: nothing aggregated means all traced
-NODE_PORTS = (30000, 32767)
 ENOUGH_PORTS = 4096
 UNAVOIDABLE = (61000, 65535)  # where everything is taken: the datapath leaves ports of the node's sockets alone
 
 
 def node_config(settings: Settings, own: Node, native: Device | None, overlay: Device | None) -> dict[str, Any]:
     """Field -> value, as `Object.set_rodata` takes them."""
-    range_first, range_last = nat_ports(settings.proc_sys)
+    range_first, range_last = nat_ports(settings.proc_sys, settings.node_port_range)
     cidr = settings.ipv4_native_routing_cidr  # pods and nodes are known from the ipcache; this is what is beyond
     return {
         "node_ip": _address(next((ip for ip in own.internal_ips if ip.version == 4), None)),
@@ -65,7 +64,7 @@ def netns_cookie() -> int:
         return int.from_bytes(probe.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), "little")
 
 
-def nat_ports(proc_sys: pathlib.Path) -> tuple[int, int]:
+def nat_ports(proc_sys: pathlib.Path, node_ports: tuple[int, int]) -> tuple[int, int]:
     """Ports for masquerading that neither the node's own connections nor NodePorts use: (first, last).
 
     Above the node's own range where there are enough, else the largest gap.
@@ -75,7 +74,7 @@ def nat_ports(proc_sys: pathlib.Path) -> tuple[int, int]:
     if 65535 - local_last >= ENOUGH_PORTS:
         return local_last + 1, 65535
     gaps, start = [], 1024
-    for first, last in sorted([(local_first, local_last), NODE_PORTS]):
+    for first, last in sorted([(local_first, local_last), node_ports]):
         gaps.append((start, first - 1))
         start = max(start, last + 1)
     first, last = max([*gaps, (start, 65535)], key=lambda gap: gap[1] - gap[0])

@@ -13,7 +13,7 @@ import pyroute2
 from pyroute2.netlink.exceptions import NetlinkError
 
 from seta_agent.desired.routes import TUNNEL_DEVICE, TUNNEL_OVERHEAD, Neighbour, Route
-from seta_agent.programmer import sysctls
+from seta_agent.programmer import portrange, sysctls
 from seta_agent.programmer.errors import ProgrammingError
 from seta_agent.settings import Settings
 from seta_agent.tables import IPAddress, Node
@@ -48,6 +48,8 @@ class HostDevices:
         root = self._settings.proc_sys
         sysctls.write(root, "net/ipv4/ip_forward", "1")
         sysctls.write(root, "net/ipv4/conf/all/rp_filter", "0")  # the kernel takes the larger of all's and the device's
+        if self._settings.enable_auto_protect_node_port_range:
+            portrange.reserve(root, *self._settings.node_port_range)
         native = self.native(own)
         for device in native:
             sysctls.write(root, f"net/ipv4/conf/{device.name}/rp_filter", "0")
