@@ -32,6 +32,16 @@ class ReservedIdentity(enum.IntEnum):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class HostPort:
+    """A port of the node at which a pod answers."""
+
+    address: IPAddress | None  # None: every address of the node
+    port: int
+    container_port: int
+    protocol: str  # TCP, UDP, SCTP
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Pod:
     """A pod bound to this node, as far as the agent cares."""
 
@@ -43,6 +53,7 @@ class Pod:
     named_ports: tuple[tuple[str, int, str], ...] = ()  # (name, port, protocol)
     runtime_uid: str = ""  # what the runtime calls a static pod; "": the same as uid
     audit: bool = False  # its annotation asks for policy audit mode
+    host_ports: tuple[HostPort, ...] = ()
     packet_services: str = ""  # why its packets are translated one by one, not its sockets; "": its sockets are
 
 
@@ -91,6 +102,7 @@ class Node:
     identity: int = 0  # of its own, while a policy tells nodes apart; 0: none
     kube_apiserver: bool = False  # its own address is the API server's
     uid: str = ""  # of the CiliumNode; "": as remembered from before the start
+    zone: str = ""  # topology.kubernetes.io/zone
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -107,7 +119,7 @@ class RemotePod:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Frontend:
-    id: int  # rev-nat index, the same on every node
+    id: int  # rev-nat index, the same on every node; 0: the node gives one
     type: str  # ClusterIP, NodePort, ...
     address: IPAddress  # unspecified for a NodePort: every address of this node that serves node ports
     port: int

@@ -71,6 +71,12 @@ class HostDevices:
             )
         return [self._device(name) for name in names]
 
+    def addresses(self, devices: Iterable[Device]) -> list[IPAddress]:
+        """Every address of these devices."""
+        wanted = {device.index for device in devices}
+        found = ((a["index"], a.get_attr("IFA_LOCAL") or a.get_attr("IFA_ADDRESS")) for a in self._netlink.get_addr())
+        return [ipaddress.ip_address(text) for index, text in found if index in wanted]
+
     def index(self, name: str) -> int:
         """The ifindex, 0 where there is no such device."""
         return next(iter(self._netlink.link_lookup(ifname=name)), 0)

@@ -7,12 +7,12 @@ import os
 import pathlib
 
 from seta_agent.bpf import syscall
-from seta_agent.bpf.btf import MapLayout
 from seta_agent.bpf.errors import BpfError, Reason
 from seta_agent.bpf.maps import Map
 from seta_agent.desired import policymap
 from seta_agent.desired.encode import Dtype
 from seta_agent.programmer.maps import MapReconciler
+from seta_agent.programmer.outermaps import OuterMap
 from seta_agent.programmer.programs import Programs
 from seta_agent.settings import Settings
 
@@ -97,8 +97,9 @@ class KernelMaps:
     def path(self, name: str) -> pathlib.Path:
         return self._programs.map_path(name)
 
-    def outer_layout(self) -> MapLayout:
-        return self._programs.layouts[OUTER]
+    def outer(self, name: str) -> OuterMap:
+        """A map of maps; the caller closes it."""
+        return OuterMap(self._programs.map_path(name), self._programs.layouts[name].key)
 
     def _open_policy_map(self, name: str) -> Map:
         path, (key, value) = self._programs.map_path(name), self.layout(name)

@@ -16,7 +16,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from seta_agent.bpf.errors import BpfError
 from seta_agent.bpf.maps import Array
-from seta_agent.desired import routes
+from seta_agent.desired import lbnode, routes
 from seta_agent.programmer import cutoff, gc
 from seta_agent.programmer.endpointpolicy import PolicyEngine
 from seta_agent.programmer.endpoints import EndpointStage
@@ -47,7 +47,7 @@ class NodeProgrammer:
         self._tables = tables
         self._wake = asyncio.Event()
         self._setup = NodeSetup(settings)
-        self._services = ServiceStage(tables, self._wake.set)
+        self._services = ServiceStage(settings, tables, self._wake.set)
         self._identities = IdentityStage(tables, settings.node_name, self._wake.set)
         self._endpoints = EndpointStage(settings, tables, self._wake.set)
         self._netlink_thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="netlink")
@@ -108,6 +108,7 @@ class NodeProgrammer:
         if self._host:
             await self._in_netlink_thread(self._host.close)
         self._netlink_thread.shutdown()
+        self._services.close()
         self._setup.close()
 
     async def endpoint_programmed(self, endpoint_id: int, timeout: float) -> None:  # noqa: ASYNC109 (the CNI's deadline)
@@ -271,6 +272,7 @@ class NodeProgrammer:
         host = self._need_host()
         if self._devices_dirty:
             native = await self._in_netlink_thread(lambda: host.native(own))
+            self._setup.addresses = await self._in_netlink_thread(lambda: host.addresses(native))
             self._devices_dirty = False
             changed = native != self._setup.native
         else:
@@ -293,7 +295,8 @@ class NodeProgrammer:
         self._identities.apply(self._setup.maps)
 
     async def _apply_services(self) -> None:
-        self._services.apply(self._setup.maps)
+        own = self._tables.nodes.get(self._settings.node_name) or self._need_own()
+        self._services.apply(self._setup.maps, lbnode.view(self._settings, own, self._setup.addresses))
 
     async def _apply_endpoints(self) -> None:
         await self._endpoints.apply(self._setup, self._need_own(), self._on_host)
@@ -303,6 +306,7 @@ class NodeProgrammer:
         """Take nothing for granted in the next pass: maps, links, routes and devices are read again."""
         self._setup.maps.read_all()
         self._setup.policy_maps.recheck()
+        self._services.reread()
         self._endpoints.recheck()
         self._setup.attached = False
         self._routes_dirty = self._devices_dirty = True

@@ -4,10 +4,7 @@ Called by the endpoint stage. An inner map is made and filled before it is put i
 datapath finds all of an endpoint's policy or none of it, which is a drop.
 """
 
-import numpy as np
-
 from seta_agent.bpf.errors import BpfError, Reason
-from seta_agent.bpf.maps import Map
 from seta_agent.desired.encode import Dtype, Entries, field_of
 from seta_agent.programmer.kernelmaps import OUTER, KernelMaps
 from seta_agent.programmer.maps import MapReconciler
@@ -19,9 +16,7 @@ class PolicyMaps:
     def __init__(self, maps: KernelMaps) -> None:
         self._maps = maps
         self._inner: dict[int, MapReconciler] = {}  # endpoint id -> its map
-        layout = maps.outer_layout()
-        self._outer = Map.pinned(maps.path(OUTER), layout.key, np.dtype("u4"))
-        self._installed = self._read_outer()
+        self._outer = maps.outer(OUTER)
         self._changed: set[int] = set()  # endpoints whose map got or lost entries while it was in use
 
     @property
@@ -39,7 +34,7 @@ class PolicyMaps:
             inner = self._inner[endpoint_id] = self._maps.policy_map(endpoint_id)
             inner.complete()
         inner.set(("policy",), entries)
-        if inner.pending and endpoint_id in self._installed:
+        if inner.pending and _key(endpoint_id) in self._outer.installed:
             self._changed.add(endpoint_id)
         denies = self._denies(entries)
         try:
@@ -49,7 +44,7 @@ class PolicyMaps:
             if error.reason is not Reason.FULL:
                 raise
             self._rebuild(endpoint_id, inner, denies)
-        self._install(endpoint_id, inner)
+        self._outer.install(_key(endpoint_id), inner.map)
 
     def drop_stale(self, endpoint_id: int) -> None:
         inner = self._inner[endpoint_id]
@@ -58,7 +53,7 @@ class PolicyMaps:
 
     def remove(self, endpoint_id: int) -> None:
         """Out of the datapath's sight, then away."""
-        self._uninstall(endpoint_id)
+        self._outer.remove(_key(endpoint_id))
         inner = self._inner.pop(endpoint_id, None)
         if inner:
             inner.map.close()
@@ -66,7 +61,7 @@ class PolicyMaps:
 
     def known(self) -> set[int]:
         """The endpoints that have a map, pinned or installed."""
-        return self._maps.pinned_policy_maps() | self._installed.keys()
+        return self._maps.pinned_policy_maps() | {int.from_bytes(key, "little") for key in self._outer.installed}
 
     def take_changed(self) -> set[int]:
         """The endpoints whose policy was changed since the last call."""
@@ -79,7 +74,7 @@ class PolicyMaps:
 
     def recheck(self) -> None:
         """Read everything again, as after a restart."""
-        self._installed = self._read_outer()
+        self._outer.read()
         for inner in self._inner.values():
             inner.read()
 
@@ -95,29 +90,14 @@ class PolicyMaps:
 
     def _rebuild(self, endpoint_id: int, inner: MapReconciler, denies: set[bytes]) -> None:
         """No room beside the old entries: the endpoint is cut off while they make way."""
-        self._uninstall(endpoint_id)
+        self._outer.remove(_key(endpoint_id))
         inner.delete()
         inner.write(denies.__contains__)
         try:
             inner.write()
         finally:
-            self._install(endpoint_id, inner)
-
-    def _uninstall(self, endpoint_id: int) -> None:
-        self._outer.remove(_index(endpoint_id))
-        self._installed.pop(endpoint_id, None)
-
-    def _install(self, endpoint_id: int, inner: MapReconciler) -> None:
-        number = inner.map.info.id
-        if self._installed.get(endpoint_id) != number:
-            self._outer.set(_index(endpoint_id), inner.map.fd.to_bytes(4, "little"))
-            self._installed[endpoint_id] = number
-
-    def _read_outer(self) -> dict[int, int]:
-        """Endpoint id -> kernel id of the map that the datapath finds for it."""
-        keys, values = self._outer.dump()
-        return {int(key): int(value) for key, value in zip(keys, values, strict=True) if value}
+            self._outer.install(_key(endpoint_id), inner.map)
 
 
-def _index(endpoint_id: int) -> bytes:
+def _key(endpoint_id: int) -> bytes:
     return endpoint_id.to_bytes(4, "little")

@@ -8,6 +8,7 @@ from seta_agent.tables import Identity, IPAddress, IPNetwork, Node, RemotePod
 from seta_crds import labels, names
 
 CIDR_LABEL = "cidr:"
+ZONE_LABEL = "topology.kubernetes.io/zone"
 IDENTITY_RANGES = ((labels.MIN_IDENTITY, labels.MAX_IDENTITY), labels.CIDR_IDENTITIES, labels.NODE_IDENTITIES)
 
 
@@ -61,6 +62,7 @@ def node(item: dict[str, Any]) -> Node:
         identity=number,
         uid=item["metadata"].get("uid", ""),
         kube_apiserver=notes.get(names.KUBE_APISERVER_ANNOTATION) == "true",
+        zone=(item["metadata"].get("labels") or {}).get(ZONE_LABEL, ""),
     )
 
 

@@ -3,10 +3,12 @@
 Everything but the few fields below is dropped with the object itself.
 """
 
+import ipaddress
+from collections.abc import Iterator
 from sys import intern
 from typing import Any
 
-from seta_agent.tables import Pod
+from seta_agent.tables import HostPort, IPAddress, Pod
 from seta_crds import labels
 
 AUDIT_ANNOTATION = "policy.seta.dev/audit-mode"
@@ -35,6 +37,7 @@ def pod(item: dict[str, Any]) -> Pod | None:
         named_ports=labels.pod_ports(spec),
         runtime_uid=notes.get(STATIC_POD_HASH, ""),
         audit=notes.get(AUDIT_ANNOTATION) == "true",
+        host_ports=tuple(_host_ports(spec)),
         packet_services=packet_services(notes, spec),
     )
 
@@ -45,6 +48,26 @@ def packet_services(notes: dict[str, str], spec: dict[str, Any]) -> str:
         return "annotation" if notes[SOCKET_ANNOTATION] == "false" else ""
     containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
     return next((intern(one["name"]) for one in containers if one.get("name") in SIDECARS), "")
+
+
+def _host_ports(spec: dict[str, Any]) -> Iterator[HostPort]:
+    """Of what runs for the pod's life: containers, and sidecars among the init containers."""
+    sidecars = [one for one in spec.get("initContainers") or () if one.get("restartPolicy") == "Always"]
+    for container in (*(spec.get("containers") or ()), *sidecars):
+        for port in container.get("ports") or ():
+            if port.get("hostPort"):
+                yield HostPort(
+                    address=_named_address(port.get("hostIP") or ""),
+                    port=int(port["hostPort"]),
+                    container_port=int(port["containerPort"]),
+                    protocol=intern(port.get("protocol") or "TCP"),
+                )
+
+
+def _named_address(text: str) -> IPAddress | None:
+    """None where it stands for every address."""
+    found = ipaddress.ip_address(text) if text else None
+    return None if found is None or found.is_unspecified else found
 
 
 def namespace_key(item: dict[str, Any]) -> str:
