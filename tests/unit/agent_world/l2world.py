@@ -32,8 +32,8 @@ class Clock:
 class Server:
     """`announced`: the NodeAnnouncements. `takes`: seconds between a request and its answer."""
 
-    def __init__(self, clock):
-        self.clock, self.down, self.takes = clock, False, 0.0
+    def __init__(self, clock, name=NODE):
+        self.clock, self.down, self.takes, self.name = clock, False, 0.0, name
         self.leases, self.asked = [], []  # as written; verbs in order
         self.announced = None
         self._watchers = []
@@ -41,7 +41,7 @@ class Server:
     def announce(self, *services, generation=1, uid="u1", seen=True):
         """`seen`: watchers are told."""
         self.announced = {
-            "metadata": {"name": NODE, "uid": uid, "generation": generation, "resourceVersion": str(generation)},
+            "metadata": {"name": self.name, "uid": uid, "generation": generation, "resourceVersion": str(generation)},
             "spec": {"services": list(services)},
         }
         for watcher in self._watchers if seen else ():
@@ -59,7 +59,7 @@ class Server:
 
     async def pages(self, path, params):  # noqa: ARG002
         self._answer("list")
-        assert params == {"fieldSelector": f"metadata.name={NODE}"}
+        assert params == {"fieldSelector": f"metadata.name={self.name}"}
         yield {"metadata": {"resourceVersion": "7"}, "items": [self.announced] if self.announced else []}
 
     async def watch(self, path, version, params):  # noqa: ARG002

@@ -9,6 +9,7 @@ import numpy as np
 
 from seta_agent.desired.encode import Array, Dtype, Entries, entries, put_bytes
 from seta_agent.tables import Announcement, NodeAnnouncements
+from seta_crds import interfaces
 
 V4, V6, DEVICES = "cilium_l2_responder_v4", "cilium_l2_responder_v6", "seta_l2_devices"
 MAPS = {4: V4, 6: V6}  # IP version -> map
@@ -52,9 +53,9 @@ def matches(service: Announcement, device: str) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def _search(expression: str, device: str) -> bool:
-    """One that cannot be read matches nothing; the operator says so where the user wrote it."""
+    """The operator has refused what cannot be read; should one get here, it matches nothing."""
     try:
-        return re.search(expression, device) is not None
+        return interfaces.matches((expression,), device)
     except re.error:
         return False
 

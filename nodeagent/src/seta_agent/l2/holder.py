@@ -168,6 +168,7 @@ class Holder:
         except TimeoutError:
             self._stop()
             return self._failed("what this node is to announce cannot be listed")
+        self._check_watch()
         self._holding = True
         self._holding = self._apply()
         return self._holding
@@ -178,6 +179,12 @@ class Holder:
         table.subscribe(self._announced_changed, listed.set)
         self._announced = table
         self._watch = asyncio.create_task(sources.own_announcements(self._client, table, self._name).run())
+        self._watch.add_done_callback(lambda _: listed.set())
+
+    def _check_watch(self) -> None:
+        """A watch has no end; what it raised is a fault of ours, and ends the agent."""
+        if self._watch and self._watch.done():
+            self._watch.result()
 
     def _announced_changed(self, _name: str) -> None:
         self._apply()
@@ -242,8 +249,7 @@ class Holder:
 
     async def _pause(self, *, renewed: bool) -> None:
         """Until the next renewal is due, or there is something to tell."""
-        if self._watch and self._watch.done():
-            self._watch.result()
+        self._check_watch()
         period = self._settings.l2_announcements_retry_period
         if not renewed:
             await asyncio.sleep(period)
