@@ -61,13 +61,13 @@ class Cluster:
 
     def exec(self, place: str, *command: str) -> str:
         """Runs a command inside a node or the world."""
-        return self.run(*self._exec(place, command))
+        return self.run(*self.entering(place, command))
 
     def try_exec(self, place: str, *command: str) -> subprocess.CompletedProcess[str]:
-        return self.try_run(*self._exec(place, command))
+        return self.try_run(*self.entering(place, command))
 
     def popen_exec(self, place: str, *command: str) -> subprocess.Popen[str]:
-        return self.popen(*self._exec(place, command))
+        return self.popen(*self.entering(place, command))
 
     def seta(self, *args: str) -> str:
         return self.run("seta", *args)
@@ -75,7 +75,8 @@ class Cluster:
     def popen_seta(self, *args: str) -> subprocess.Popen[str]:
         return self.popen("seta", *args)
 
-    def _exec(self, place: str, command: tuple[str, ...]) -> list[str]:
+    def entering(self, place: str, command: tuple[str, ...]) -> list[str]:
+        """The argument list that runs a command inside a node, the world, the router or the LAN."""
         return [PLAYGROUND, "exec", "--name", self.name, place, "--", *command]
 
 
@@ -129,6 +130,9 @@ def bench(cluster: Cluster, netbench: bytes) -> steps.Bench:
 
 @pytest.fixture(scope="module", params=["iptables", "nftables"])
 def plain_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    if running := os.environ.get("SETA_E2E_PLAIN_CLUSTER"):
+        yield Cluster(running)
+        return
     yield from brought_up("e2e-plain", "--network", "plain", "--kube-proxy", request.param)
 
 

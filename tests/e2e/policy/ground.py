@@ -135,7 +135,7 @@ class Ground:
             namespace, _, name = place.partition("/")
             command = ["kubectl", "exec", "-i", "-n", namespace, name, "--", *shell]
         else:
-            command = self.cluster._exec("world" if place == WORLD else place.removeprefix("node:"), tuple(shell))
+            command = self.cluster.entering("world" if place == WORLD else place.removeprefix("node:"), tuple(shell))
         pipe = subprocess.PIPE
         return subprocess.Popen(command, bufsize=0, stdin=pipe, stdout=pipe, env=self.cluster.environment)
 

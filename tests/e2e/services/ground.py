@@ -1,0 +1,141 @@
+"""The cluster of the service matrix: its pods and services, the LAN's routes to them, and a prober in every place.
+
+Made once per cluster. Nothing here says what is to be expected.
+"""
+
+import json
+import select
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from tests.e2e.conftest import Cluster
+from tests.e2e.services import manifests
+from tests.e2e.services.manifests import NAMESPACE, PLACE, PLAN, Manifest
+from tests.e2e.services.semantics import Facts, Network, Place
+from tests.e2e.steps import eventually
+
+WORLD = "192.168.20.10"
+PATIENCE = 30.0  # seconds until a prober that says nothing is a failure
+SERVICE_CIDR = "10.96.0.0/12"
+Probe = tuple[str, str, int]  # protocol, address, port
+
+
+class Ground:
+    """places: name -> pod, node or the world. services: name -> Service as the API server has it."""
+
+    def __init__(self, cluster: Cluster, network: Network) -> None:
+        self.cluster = cluster
+        self.network = network
+        self.places: dict[str, Place] = {}
+        self.services: dict[str, Manifest] = {}
+        self.facts = Facts(network, {}, {})
+        self._probers: dict[str, subprocess.Popen[bytes]] = {}
+
+    def build(self) -> None:
+        namespace: Manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+        self._apply(namespace)
+        account = "serviceaccount/default"
+        eventually(lambda: not self.cluster.try_kubectl("get", "-n", NAMESPACE, account).returncode, account)
+        self._apply(*manifests.pods(), *manifests.services())
+        for name, spec in PLAN["services"].items():
+            if spec["type"] == "LoadBalancer":
+                patch = json.dumps(manifests.status(name))
+                self._kubectl("patch", "service", name, "--subresource=status", "--type=merge", "-p", patch)
+        self._route("replace")
+        self._kubectl("wait", "--for=condition=Ready", "pod", "--all", "--timeout=120s")
+        self.read()
+        self._find_places()
+        for name, place in self.places.items():
+            self._probers[name] = self._start(name, place)
+        for name in self.places:
+            assert self._line(name) == b"ready\n"
+
+    def leave(self) -> None:
+        for prober in self._probers.values():
+            prober.kill()
+            prober.communicate()
+        self.cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait")
+        self._route("delete")
+
+    def patch(self, service: str, spec: dict[str, Any]) -> None:
+        self._kubectl("patch", "service", service, "--type=merge", "-p", json.dumps({"spec": spec}))
+        self.read()
+
+    def read(self) -> None:
+        items = json.loads(self._kubectl("get", "services", "-o", "json"))["items"]
+        self.services = {one["metadata"]["name"]: one for one in items}
+
+    def probed(self, wanted: dict[str, list[Probe]]) -> dict[str, list[str]]:
+        """Place -> what became of its probes; all places at once. wanted: place -> its probes."""
+        for name, probes in wanted.items():
+            stdin = self._probers[name].stdin
+            assert stdin
+            stdin.write(json.dumps(probes).encode() + b"\n")
+            stdin.flush()
+        return {name: json.loads(self._line(name)) for name in wanted}
+
+    def _find_places(self) -> None:
+        nodes = {node: self._addresses(node) for node in ("k8s-s", "k8s-w1", "k8s-w2")}
+        pods = json.loads(self._kubectl("get", "pods", "-o", "json"))["items"]
+        backends: dict[str, list[Place]] = {}
+        for pod in pods:
+            name, spec, on_host = pod["metadata"]["name"], pod["spec"], pod["spec"].get("hostNetwork", False)
+            place = Place(name, spec["nodeName"], frozenset({pod["status"]["podIP"]}), not on_host, on_host)
+            if name in PLAN["backends"]:
+                backends.setdefault(pod["metadata"]["labels"]["app"], []).append(place)
+            if not on_host:
+                self.places[name] = place
+        self.places |= {node: Place(node, node, nodes[node]) for node in PLAN["nodes"]}
+        self.places["world"] = Place("world", "", frozenset({WORLD}))
+        self.facts = Facts(self.network, nodes, backends)
+
+    def _addresses(self, node: str) -> frozenset[str]:
+        shown = json.loads(self.cluster.exec(node, "ip", "-4", "-j", "address"))
+        return frozenset(one["local"] for link in shown for one in link["addr_info"])
+
+    def _route(self, change: str) -> None:
+        """The LAN's router sends external addresses to a node; the ClusterIPs too, to see that nobody gets in there."""
+        nodes = {node: self._addresses(node) for node in PLAN["doors"]}
+        networks = {f"{network}.0/24": node for node, network in PLAN["doors"].items()}
+        for network, node in {**networks, SERVICE_CIDR: "k8s-w1"}.items():
+            via = next(address for address in nodes[node] if address.startswith("192.168.10."))
+            self.cluster.exec("router", "ip", "route", change, network, "via", via)
+
+    def _start(self, name: str, place: Place) -> subprocess.Popen[bytes]:
+        argv = ("python3", "-c", PLACE, "probe")
+        command = (
+            ["kubectl", "exec", "-i", "-n", NAMESPACE, name, "--", *argv]
+            if place.is_pod
+            else self.cluster.entering(name, argv)
+        )
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, bufsize=0, stdin=pipe, stdout=pipe, env=self.cluster.environment)
+
+    def _line(self, name: str) -> bytes:
+        out, found = self._probers[name].stdout, b""
+        assert out
+        while not found.endswith(b"\n"):
+            readable, _, _ = select.select([out], [], [], PATIENCE)
+            assert readable, f"{name}: the prober says nothing"
+            part = out.read(1 << 20)
+            assert part, f"{name}: the prober is gone"
+            found += part
+        return found
+
+    def _apply(self, *objects: Manifest) -> None:
+        self.cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects).encode())
+
+    def _kubectl(self, *args: str) -> str:
+        return self.cluster.kubectl("-n", NAMESPACE, *args)
+
+
+def built(cluster: Cluster, network: Network) -> Iterator[Ground]:
+    ground = Ground(cluster, network)
+    try:
+        ground.build()
+        yield ground
+    finally:
+        ground.leave()

@@ -1,0 +1,13 @@
+"""The same matrix on the same cluster with the real kube-proxy: an expectation that it does not meet is wrong."""
+
+import pytest
+
+from tests.e2e.services import matrix
+from tests.e2e.services.ground import Ground
+from tests.e2e.services.manifests import PLAN
+
+
+@pytest.mark.parametrize("service", [*PLAN["services"], matrix.HOST_PORT])
+def test_kube_proxy_does_what_the_matrix_expects(plain_ground: Ground, service: str):
+    wrong = matrix.settled(plain_ground, [service])
+    assert not wrong, wrong
