@@ -17,6 +17,7 @@ WRITTEN_BY_USERS = (
     names.CLUSTERWIDE_NETWORK_POLICY,
     names.K8S_NETWORK_POLICY,
     names.CIDR_GROUP,
+    names.L2_POLICY,
     names.NODE_POLICY_STATUS,
     names.SERVICE,
     names.ENDPOINT_SLICE,
@@ -30,6 +31,7 @@ WRITTEN_BY_OPERATOR = (
     names.CILIUM_NODE,
     names.CILIUM_ENDPOINT_SLICE,
     names.SERVICE_TABLE,
+    names.NODE_ANNOUNCEMENTS,
 )
 JUDGED = (names.NETWORK_POLICY, names.CLUSTERWIDE_NETWORK_POLICY)
 _DERIVED = ("k8s:io.cilium.k8s.policy", "k8s:io.cilium.k8s.namespace.labels.kubernetes.io", "k8s:io.kubernetes.pod")

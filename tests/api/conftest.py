@@ -10,6 +10,13 @@ from tests.api import cluster
 from tests.api.client import Client
 from tests.api.controlplane import ControlPlane, Operator, control_plane, eventually, programs
 
+ANNOUNCEMENTS = {  # a node that is silent is dead soon
+    "enable_l2_announcements": "true",
+    "l2_announcements_lease_duration": "3s",
+    "l2_announcements_renew_deadline": "2s",
+    "l2_announcements_retry_period": "300ms",
+}
+
 
 @pytest.fixture(scope="session")
 def plane() -> Iterator[ControlPlane]:
@@ -50,6 +57,7 @@ def operator(plane: ControlPlane, api: Client, _operators: dict[str, Operator]) 
             "identity_gc_interval": "100ms",
             "cluster_pool_ipv4_cidr": "10.0.0.0/23",
             "enable_host_firewall": "true",
+            **ANNOUNCEMENTS,
         }
         _operators["cases"] = Operator(plane, "cases", **config)
         _operators["cases"].start()
@@ -66,7 +74,7 @@ def lone_operator(
     if "cases" in _operators:
         _operators.pop("cases").kill()
     name = request.node.name.replace("[", "-").strip("]")
-    mine = Operator(plane, name, identity_gc_interval="2s", cluster_pool_ipv4_cidr="10.0.0.0/16")
+    mine = Operator(plane, name, identity_gc_interval="2s", cluster_pool_ipv4_cidr="10.0.0.0/16", **ANNOUNCEMENTS)
     yield mine
     mine.kill()
     api.wipe(cluster.WRITTEN_BY_USERS)

@@ -135,6 +135,7 @@ class ControlPlane:
         self.kubectl("apply", "-f", str(ROOT / "deploy/chart/crds"))
         self.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         chart = [self.programs / "helm", "template", "seta", ROOT / "deploy/chart", "-n", "kube-system"]
+        chart += ["--set", "l2announcements.enabled=true"]
         shown = subprocess.run(
             [*chart, "-s", "templates/operator/rbac.yaml"], check=True, capture_output=True, text=True
         )

@@ -4,7 +4,7 @@ import json
 import pathlib
 
 from seta_crds import names
-from tests.api import cluster
+from tests.api import agents, cluster
 from tests.api.client import Client
 from tests.api.controlplane import ControlPlane, Operator, eventually
 from tests.api.test_restart import endpoint, node, pod, policy, service
@@ -13,10 +13,11 @@ Right = tuple[str, str, str]  # verb, group, resource with subresource
 
 
 def granted(plane: ControlPlane) -> set[Right]:
-    role = json.loads(plane.kubectl("get", "clusterrole", "seta-operator", "-o", "json").stdout)
+    everywhere = json.loads(plane.kubectl("get", "clusterrole", "seta-operator", "-o", "json").stdout)
+    here = json.loads(plane.kubectl("get", "role", "seta-operator", "-n", "kube-system", "-o", "json").stdout)
     return {
         (verb, group, resource)
-        for rule in role["rules"]
+        for rule in everywhere["rules"] + here["rules"]
         for verb in rule["verbs"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
@@ -40,6 +41,17 @@ def used(log: pathlib.Path) -> tuple[set[Right], set[Right]]:
 
 
 def test_every_right_is_used_and_none_is_missing(plane: ControlPlane, lone_operator: Operator, api: Client) -> None:
+    with agents.Agents(plane, "n000"):
+        use(lone_operator, api)
+    asked, forbidden = used(plane.audit_log)
+    assert forbidden == set()
+    assert asked <= granted(plane)
+    reads = {right for right in granted(plane) if right[0] == "get"}  # only after a conflict, which is chance
+    assert granted(plane) - asked - reads == set()
+
+
+def use(lone_operator: Operator, api: Client) -> None:
+    """Have the operator create, change and delete one of each kind, and answer in each status."""
     lone_operator.start()
     wide = {"kind": "CiliumClusterwideNetworkPolicy", "metadata": {"name": "wide"}}
     wide["spec"] = {"endpointSelector": {}, "ingress": [{}]}
@@ -48,16 +60,21 @@ def test_every_right_is_used_and_none_is_missing(plane: ControlPlane, lone_opera
     # More nodes than pod CIDRs: one CiliumNode's status is written. 10.0.0.0/16 has 256 of them.
     for number in range(257):
         api.apply(node(f"n{number:03}", number % 250 + 1))
-    made = [pod("a", crew="x"), service("s"), policy("p", app="a"), endpoint("a", 300, app="a")]
+    announced = [agents.policy(interfaces=["eth0", "("]), agents.external("out", "192.0.2.7")]
+    made = [*announced, pod("a", crew="x"), service("s"), policy("p", app="a"), endpoint("a", 300, app="a")]
     for body in made:
         api.apply(body)
     eventually(lambda: complete(api), 30, "everything written")
+    eventually(lambda: agents.holders(api) == {"default-out": "n000"}, 10, "the lease")
     # A change and an end for each kind: update and delete.
     identity = next(one for one in api.list(names.IDENTITY) if not cluster.is_kept(one))
     api.apply(
         {"kind": "CiliumIdentity", "metadata": {"name": identity["metadata"]["name"]}, "security-labels": {"x": "y"}}
     )
     api.apply(pod("b", crew="x"))
+    api.apply(agents.external("out", "192.0.2.8"))
+    lease = {"namespace": "kube-system", "name": "cilium-l2announce-default-out"}
+    api.apply({"kind": "Lease", "metadata": lease, "spec": {"holderIdentity": "somebody"}})
     api.apply(node("n000", 99))
     api.apply(policy("p", crew="x"))
     api.apply({**service("s"), "spec": {"ports": [{"name": "other", "port": 81}]}})
@@ -69,12 +86,7 @@ def test_every_right_is_used_and_none_is_missing(plane: ControlPlane, lone_opera
     lone_operator.kill()
     api.wipe(cluster.WRITTEN_BY_USERS)
     lone_operator.start()
-    eventually(lambda: not cluster.leftovers(api), 15, "all taken back")
-    asked, forbidden = used(plane.audit_log)
-    assert forbidden == set()
-    assert asked <= granted(plane)
-    reads = {right for right in granted(plane) if right[0] == "get"}  # only after a conflict, which is chance
-    assert granted(plane) - asked - reads == set()
+    eventually(lambda: not cluster.leftovers(api) and not agents.holders(api), 15, "all taken back")
 
 
 def complete(api: Client) -> bool:

@@ -12,11 +12,14 @@ from typing import Any
 import kopf
 import structlog
 
+from seta_crds import names
 from seta_crds.labels import LabelFilter
 from seta_operator import health
 from seta_operator.handlers import watching
 from seta_operator.services import frontends
 from seta_operator.services.addresses import PodCIDRs
+from seta_operator.services.l2 import L2
+from seta_operator.services.l2_off import L2Off
 from seta_operator.services.lbipam import LBIPAM
 from seta_operator.services.membership import Membership
 from seta_operator.services.nodes import Nodes
@@ -29,8 +32,10 @@ from seta_operator.settings import Settings
 from seta_operator.store import connection, errors, sweep
 from seta_operator.store.api import Api
 from seta_operator.store.cluster import READERS, Cluster
+from seta_operator.store.reflector import Reflector
 from seta_operator.store.writer import Writer
 
+LEAST_SILENCE = 30.0  # seconds without a word after which the watch of leases counts as broken
 FIRST_PAUSE, LAST_PAUSE = 0.1, 2.0  # seconds between looks at what is not listed yet
 log = structlog.get_logger()
 # Given, because kopf would ask for the user's name, and a container's user has none. (kopf does not export the type.)
@@ -66,6 +71,27 @@ class App:
             Tables(self.cluster, self.writer, _service_options(settings)),
             LBIPAM(self.cluster, self.writer, settings.default_lb_service_ipam),
         )
+        self._announcements(settings)
+
+    def _announcements(self, settings: Settings) -> None:
+        """L2 announcements, or what takes them back; the watch of leases that they need."""
+        namespace = connection.namespace()
+        self.leases: Reflector | None = None
+        if not settings.enable_l2_announcements:
+            self.subjects += (L2Off(self.cluster, self.writer, namespace),)
+            return
+        duration = settings.l2_announcements_lease_duration
+        announcements = L2(
+            self.cluster,
+            self.writer,
+            namespace=namespace,
+            duration=duration,
+            deadline=settings.l2_announcements_renew_deadline,
+            proxy_name=settings.k8s_service_proxy_name,
+        )
+        silence = max(LEAST_SILENCE, 2 * duration)
+        self.leases = Reflector(self.api, self.cluster, (names.LEASE, namespace), announcements, silence=silence)
+        self.subjects += (announcements,)
 
     def problem(self) -> str:
         """What keeps the operator from working, or nothing."""
@@ -101,6 +127,9 @@ class App:
                 self._waiting(f"not everything is listed yet: {counts}")
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LAST_PAUSE)
+        if self.leases is not None and not self.leases.listed.is_set():
+            self._waiting("not everything is listed yet: leases")
+            await self.leases.listed.wait()
         self._state = ""
 
     def _waiting(self, state: str) -> None:
@@ -109,7 +138,8 @@ class App:
 
     async def decide(self) -> None:
         """Run the subjects until kopf ends: it would wait five seconds for tasks that it did not make."""
-        await _first_of(self._decide(), self._stopping.wait())
+        watch = [self.leases.run()] if self.leases is not None else []
+        await _first_of(self._decide(), self._stopping.wait(), *watch)
 
     async def _decide(self) -> None:
         await self.wait_for_whole_picture()

@@ -89,7 +89,7 @@ class Settings(BaseModel):
         """What concerns several settings.
 
         Raises:
-            SettingsError: a range is smaller than one node's share.
+            SettingsError: a range is smaller than one node's share, or a lease's times do not fit into each other.
 
         """
         for text in self.cluster_pool_ipv4_cidr:
@@ -98,6 +98,24 @@ class Settings(BaseModel):
                     f"cluster-pool-ipv4-mask-size is {self.cluster_pool_ipv4_mask_size}, which is more than the range "
                     f"{text} holds: raise ipam.operator.clusterPoolIPv4MaskSize or widen the range"
                 )
+        self._check_leases()
+
+    def _check_leases(self) -> None:
+        duration, deadline, retry = (
+            getattr(self, f"l2_announcements_{name}") for name in ("lease_duration", "renew_deadline", "retry_period")
+        )
+        if duration <= deadline:
+            raise SettingsError(
+                f"l2-announcements-lease-duration is {duration:g}s and l2-announcements-renew-deadline {deadline:g}s: "
+                "a node must have stopped to answer before another starts; make l2announcements.leaseDuration longer "
+                "than l2announcements.leaseRenewDeadline"
+            )
+        if deadline <= 1.2 * retry:
+            raise SettingsError(
+                f"l2-announcements-renew-deadline is {deadline:g}s and l2-announcements-retry-period {retry:g}s: "
+                "one late renewal would end the announcements; make l2announcements.leaseRenewDeadline more than "
+                "1.2 times l2announcements.leaseRetryPeriod"
+            )
 
 
 def read(directory: Path = DIRECTORY) -> Settings:

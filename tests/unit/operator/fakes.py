@@ -98,6 +98,11 @@ class Bench:
         self.api, self.cluster = FakeApi(), Cluster()
         self.writer = Writer(self.api, self.cluster)  # type: ignore[arg-type]  # quacks
 
+    def use(self, api: FakeApi) -> None:
+        """Another API server, before anything is in it."""
+        self.api = api
+        self.writer = Writer(api, self.cluster)  # type: ignore[arg-type]  # quacks
+
     def seen(self, kind: Kind, name: str, namespace: str = "", /, **body: Any) -> JSON:
         meta = {"name": name, **({"namespace": namespace} if namespace else {}), **body.pop("metadata", {})}
         stored = self.api.put(kind, {"kind": kind.kind, "metadata": meta, **body})

@@ -56,6 +56,14 @@ def test_durations(tmp_path: pathlib.Path, text: str, seconds: float) -> None:
         ({"identity_gc_interval": "0s"}, "identity-gc-interval"),
         ({"ipam": "kubernetes"}, 'ipam is "kubernetes"'),
         ({"labels": "a["}, 'label pattern "a[" is no regular expression'),
+        (
+            {"l2_announcements_lease_duration": "5s", "l2_announcements_renew_deadline": "5s"},
+            "make l2announcements.leaseDuration longer than l2announcements.leaseRenewDeadline",
+        ),
+        (
+            {"l2_announcements_renew_deadline": "2400ms"},
+            "l2-announcements-renew-deadline is 2.4s and l2-announcements-retry-period 2s: one late renewal would end",
+        ),
         ({"debug": "perhaps"}, "correct the Helm value debug.enabled"),
     ],
 )

@@ -47,6 +47,16 @@ def of(service: facts.Service) -> dict[Frontend, str]:
     return found
 
 
+def outer(service: facts.Service) -> dict[str, set[str]]:
+    """The addresses that somebody outside must be told of: address -> types it has, LoadBalancer or ExternalIPs."""
+    found: dict[str, set[str]] = {}
+    for port in service.ports:
+        for (address, _, _), kind in _of_port(service, port):
+            if kind in ("LoadBalancer", "ExternalIPs"):
+                found.setdefault(address, set()).add(kind)
+    return found
+
+
 def table(
     name: str,
     service: facts.Service,

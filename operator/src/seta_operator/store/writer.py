@@ -58,6 +58,28 @@ class Writer:
             return False
         return True
 
+    async def refresh(self, kind: Kind, key: Key) -> bool:
+        """Read an object as the API server has it now, and tell listeners what is news; whether there was an answer."""
+        try:
+            self._cluster.seen(kind, await self._api.read(kind, *key))
+        except errors.NotFoundError:
+            self._cluster.gone(kind, key)
+        except errors.ApiError as error:
+            log.info("read.failed", kind=kind.kind, namespace=key[0], name=key[1], error=str(error))
+            return False
+        return True
+
+    async def read_all(self, kind: Kind, namespace: str) -> bool:
+        """Put all there is of a kind that is not watched into its table; whether there was an answer."""
+        try:
+            _, items = await self._api.listed(kind, namespace)
+        except errors.ApiError as error:
+            log.info("read.failed", kind=kind.kind, namespace=namespace, error=str(error))
+            return False
+        for item in items:
+            self._cluster.wrote(kind, item)
+        return True
+
     def _is(self, kind: Kind, key: Key, content: JSON | None) -> bool:
         held = self._cluster.owned(kind).get(key)
         return (None if held is None else held.content) == content

@@ -1,0 +1,199 @@
+"""L2 announcements: who answers on the LAN for the addresses of which Service.
+
+One holder per Service, chosen here for the whole cluster: nodes send one heartbeat each, and the API server's load
+grows with nodes, not with Services. Heartbeats only move a time (l2_liveness); everything else is marked and decided
+in one pass: rules (l2_rules), what they announce (l2_wishes), on which nodes (l2_reach), chosen (l2_election), and
+written in a safe order (l2_announcer).
+"""
+
+import asyncio
+import datetime as dt
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+
+import structlog
+
+from seta_crds import names
+from seta_crds.names import Kind
+from seta_operator.services import l2_lists, l2_reach, l2_rules, l2_wishes
+from seta_operator.services.l2_announcer import Announcer
+from seta_operator.services.l2_election import Election
+from seta_operator.services.l2_liveness import Liveness, News
+from seta_operator.services.l2_reach import Reach
+from seta_operator.services.l2_rules import Rule
+from seta_operator.services.subject import Subject
+from seta_operator.store import facts
+from seta_operator.store.cluster import Cluster
+from seta_operator.store.facts import JSON
+from seta_operator.store.table import Key
+from seta_operator.store.writer import Writer
+
+Mark = tuple[Kind, Key]
+SLOW = 1.0  # seconds after which an answer of the API server says nothing about who is silent
+log = structlog.get_logger()
+
+
+class L2(Subject[Mark]):
+    """Marked with Services, policies, nodes (what of them matters changed), NodeAnnouncements, and leases (reports)."""
+
+    name = "l2"
+    delay = 0.02  # a node that dies, or a policy that comes, concerns many Services
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        writer: Writer,
+        *,
+        namespace: str,
+        duration: float,
+        deadline: float,
+        proxy_name: str = "",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`namespace`: of the leases. `duration`, `deadline`: seconds, see l2_liveness. `clock`: monotonic."""
+        super().__init__()
+        self._cluster, self._writer, self._clock = cluster, writer, clock
+        self._duration, self._proxy_name, self._namespace = duration, proxy_name, namespace
+        self._liveness, self._election = Liveness(duration, deadline), Election()
+        self._announcer = Announcer(cluster, writer, self._election, self._liveness, namespace)
+        self._rules: dict[str, Rule] = {}  # policy -> rule
+        self._reach = Reach({}, {})
+        self._slices: dict[Key, set[Key]] = defaultdict(set)  # service -> its EndpointSlices
+        cluster.listen(names.SERVICE, lambda key, _before, _after: self.mark((names.SERVICE, key)))
+        cluster.listen(names.L2_POLICY, lambda key, _before, _after: self.mark((names.L2_POLICY, key)))
+        cluster.listen(
+            names.NODE_ANNOUNCEMENTS, lambda key, _before, _after: self.mark((names.NODE_ANNOUNCEMENTS, key))
+        )
+        cluster.listen(names.NODE, self._node_changed)
+        cluster.listen(names.ENDPOINT_SLICE, self._slice_changed)
+        cluster.listen(names.LEASE, self._lease_changed)
+
+    def start(self) -> None:
+        """Take over the holders; nobody is dead before a whole lease duration from now."""
+        for key in self._announcer.restore(self._clock()) | self._cluster.services.known():
+            self.mark((names.SERVICE, key))
+        for key, piece in self._cluster.endpoint_slices.items():
+            self._slice_changed(key, None, piece)
+        for key in self._cluster.policies(names.L2_POLICY).known():
+            self.mark((names.L2_POLICY, key))
+        self._liveness.begin(self._clock())
+        self._watch_silence()
+
+    def lost(self) -> None:
+        """Heartbeats cannot be seen any more."""
+        self._liveness.lost(self._clock())
+
+    def found(self) -> None:
+        """They can again."""
+        self._liveness.found(self._clock())
+
+    async def apply(self, keys: set[Mark]) -> set[Mark]:
+        """Decide for what is marked, and write it."""
+        await self._confirm_deaths()
+        failed = {mark for mark in keys if mark[0] == names.L2_POLICY and not await self._judge(mark[1])}
+        dirty = {key for kind, key in keys if kind == names.SERVICE}
+        if self._look_around() or any(kind == names.L2_POLICY for kind, _ in keys):
+            dirty |= self._cluster.services.known() | self._election.wishes.keys() | self._election.holders.keys()
+        for key in [key for kind, key in keys if kind == names.NODE_ANNOUNCEMENTS]:
+            self._announcer.changed(key[1])
+        concerned = {other for key in sorted(dirty) for other in self._election.wish(key, self._wish(key))}
+        decided = self._election.decide(dirty | concerned, self._reach)
+        left = await self._announcer.settle(decided, self._reach, self._rules, self._duration)
+        return failed | {(names.SERVICE if key[0] else names.NODE_ANNOUNCEMENTS, key) for key in left}
+
+    async def _confirm_deaths(self) -> None:
+        """Ask the API server about nodes that are silent; where it is slow itself, silence means nothing."""
+        for node in self._liveness.silent(self._clock()):
+            asked = self._clock()
+            silent = await self._announcer.silent(node)
+            if silent is None or self._clock() - asked > SLOW:
+                self.lost()
+                self.found()
+                return
+            if silent:
+                self._liveness.bury(node)
+                log.warning("node.silent", node=node, seconds=self._duration)
+
+    def _look_around(self) -> bool:
+        """See what the rules reach now; whether elections may come out differently."""
+        before, now = self._reach, self._clock()
+        nodes = {
+            name: l2_reach.Node(
+                node.labels,
+                node.cordoned,
+                alive=not self._liveness.dead(name),
+                fresh=self._liveness.fresh(name, now),
+                up=self._liveness.state(name).up,
+            )
+            for (_, name), node in self._cluster.nodes.items()
+            if self._liveness.knows(name)
+        }
+        self._reach = l2_reach.of(self._rules, nodes)
+        return replace(self._reach, fresh=before.fresh) != before or not self._reach.fresh <= before.fresh
+
+    def _wish(self, key: Key) -> l2_wishes.Wish | None:
+        service = self._cluster.services.get(key)
+        if service is None:
+            return None
+        slices = [self._cluster.endpoint_slices.get(name) for name in self._slices.get(key, ())]
+        found = [piece for piece in slices if piece is not None]
+        return l2_wishes.of(key, service, self._rules, found, self._proxy_name)
+
+    async def _judge(self, key: Key) -> bool:
+        """Read a policy, and tell what is wrong with it; whether that is told."""
+        policy = self._cluster.policies(names.L2_POLICY).get(key)
+        if policy is None:
+            self._rules.pop(key[1], None)
+            return True
+        self._rules[key[1]], problems = l2_rules.of(policy.spec)
+        now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        conditions = l2_rules.conditions(policy.conditions, problems, now)
+        if conditions == policy.conditions:
+            return True
+        log.info("policy.problems", kind=names.L2_POLICY.kind, name=key[1], problems=list(problems.values()))
+        return await self._writer.status(names.L2_POLICY, key, {"conditions": conditions})
+
+    def _node_changed(self, key: Key, before: facts.Node | None, after: facts.Node | None) -> None:
+        if before is None or after is None or (before.labels, before.cordoned) != (after.labels, after.cordoned):
+            self.mark((names.NODE, key))
+
+    def _slice_changed(self, key: Key, before: facts.EndpointSlice | None, after: facts.EndpointSlice | None) -> None:
+        for piece, present in ((before, False), (after, True)):
+            if piece is None or not piece.service:
+                continue
+            service = (key[0], piece.service)
+            (self._slices[service].add if present else self._slices[service].discard)(key)
+            found = self._cluster.services.get(service)
+            if found is not None and found.external_local:  # of others it does not matter where their backends are
+                self.mark((names.SERVICE, service))
+
+    def _lease_changed(self, key: Key, before: facts.Owned | None, after: facts.Owned | None) -> None:
+        lease = after or before
+        if lease is None:
+            return
+        if (node := l2_lists.heartbeat_of(key[1], lease)) is not None:
+            self._heard(node, after, self._cluster.owned(names.LEASE).version(key) or 0)
+        elif (service := l2_lists.service_of(lease)) is not None:
+            self.mark((names.SERVICE, service))
+
+    def _heard(self, node: str, lease: facts.Owned | None, version: int) -> None:
+        """A heartbeat: it wakes nobody, unless it tells something new."""
+        if lease is None:
+            self._liveness.gone(node, self._clock())
+            return
+        annotations: JSON = lease.content["metadata"].get("annotations") or {}
+        text = annotations.get(names.L2_STATE_ANNOTATION, "")
+        match self._liveness.seen(node, version, text, self._clock()):
+            case News.NODE:
+                self.mark((names.NODE, ("", node)))
+            case News.REPORT:
+                self.mark((names.LEASE, ("", node)))
+
+    def _watch_silence(self) -> None:
+        """Have those looked at that are silent by now, and come again when the next one may be."""
+        now = self._clock()
+        for node in self._liveness.silent(now):
+            self.mark((names.NODE, ("", node)))
+        asyncio.get_running_loop().call_later(self._liveness.next_silence(now), self._watch_silence)

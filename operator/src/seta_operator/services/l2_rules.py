@@ -1,0 +1,90 @@
+"""CiliumL2AnnouncementPolicies as rules, and the conditions that tell what is wrong with them. Pure; used by l2.py.
+
+What cannot be understood announces nothing: a bad selector selects nothing, a bad expression matches no device. The
+rest of the policy, and all others, work.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from seta_crds import interfaces
+from seta_crds.l2policy import L2PolicySpec
+from seta_crds.policy_peers import LabelSelector
+from seta_crds.selectors import Selector
+from seta_operator.services import compile_selectors
+from seta_operator.services.problems import merged
+from seta_operator.store.facts import JSON
+
+BAD_NODES, BAD_SERVICES, BAD_INTERFACES = (
+    f"io.cilium/bad-{what}" for what in ("node-selector", "service-selector", "interface-regex")
+)
+TYPES = (BAD_NODES, BAD_SERVICES, BAD_INTERFACES)
+EVERYTHING = Selector(())
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A policy, as far as it is understood."""
+
+    nodes: Selector | None = EVERYTHING  # None: no node
+    services: Selector | None = EVERYTHING  # None: no service
+    types: frozenset[str] = frozenset()  # of frontends whose addresses it announces: LoadBalancer, ExternalIPs
+    interfaces: tuple[str, ...] | None = ()  # sorted; empty: all known devices; None: no device
+
+
+def of(spec: JSON | None) -> tuple[Rule, dict[str, str]]:
+    """The rule, and condition type -> what is wrong and what to change."""
+    problems: dict[str, str] = {}
+    try:
+        wanted = L2PolicySpec.model_validate(spec or {})
+    except ValidationError as error:  # the schema lets none through; this is the second line
+        return Rule(nodes=None), {BAD_NODES: f"spec is not understood: {error.errors()[0]['msg']}"}
+    flags = {"LoadBalancer": wanted.load_balancer_ips, "ExternalIPs": wanted.external_ips}
+    return Rule(
+        nodes=_selector(wanted.node_selector, "nodeSelector", BAD_NODES, problems),
+        services=_selector(wanted.service_selector, "serviceSelector", BAD_SERVICES, problems),
+        types=frozenset(kind for kind, on in flags.items() if on),
+        interfaces=_interfaces(wanted.interfaces or [], problems),
+    ), problems
+
+
+def conditions(before: Sequence[JSON], problems: dict[str, str], now: str) -> list[JSON]:
+    """All conditions of a policy. There is none until something was wrong, as users know it."""
+    held = {one["type"]: one for one in before}
+    ours = [
+        _condition(held.get(kind), kind, problems.get(kind, ""), now)
+        for kind in TYPES
+        if kind in problems or kind in held
+    ]
+    return merged(before, *ours)
+
+
+def _condition(held: JSON | None, kind: str, wrong: str, now: str) -> JSON:
+    status = "True" if wrong else "False"
+    since = held.get("lastTransitionTime", now) if held is not None and held["status"] == status else now
+    return {"type": kind, "status": status, "lastTransitionTime": since, "reason": "error", "message": wrong}
+
+
+def _selector(wanted: LabelSelector | None, field: str, kind: str, problems: dict[str, str]) -> Selector | None:
+    if wanted is None:
+        return EVERYTHING
+    found, wrong = compile_selectors.plain(wanted, f"spec.{field}")
+    if not wrong:
+        return found
+    what = {BAD_NODES: "no node announces", BAD_SERVICES: "no service is announced"}[kind]
+    problems[kind] = f"{'; '.join(one.sentence for one in wrong)}. Correct it; until then {what} by this policy."
+    return None
+
+
+def _interfaces(wanted: Iterable[str], problems: dict[str, str]) -> tuple[str, ...] | None:
+    found, wrong = set(), []
+    for n, expression in enumerate(wanted):
+        if told := interfaces.problem(expression):
+            wrong.append(f'spec.interfaces[{n}] "{expression[:64]}" {told}')
+        else:
+            found.add(expression)
+    if wrong:
+        problems[BAD_INTERFACES] = f"{'; '.join(wrong)}. Correct it; until then it matches no interface."
+    return None if wrong and not found else tuple(sorted(found))

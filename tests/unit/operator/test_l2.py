@@ -1,0 +1,362 @@
+"""Who announces which Service: chosen, spread, kept, and taken over for each cause, never by two at once."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from seta_crds import names
+from seta_operator.store import errors
+from tests.unit.operator.l2_world import DURATION, RETRY, World
+
+
+async def world(*nodes: str, services: int = 1, **policy: Any) -> World:
+    it = World(*(nodes or ("a", "b", "c")))
+    it.policy(**policy)
+    for n in range(services):
+        it.service(f"s{n:03}", f"192.0.2.{n + 1}")
+    await it.up()
+    return it
+
+
+async def test_one_holder_answers_and_its_lease_and_list_say_so() -> None:
+    it = await world()
+    (holder,) = it.holders().values()
+    assert it.answering() == {"192.0.2.1": holder}
+    assert it.lists() == {holder: [{"namespace": "ns", "name": "s000", "addresses": ["192.0.2.1"]}]}
+    lease = it.bench.api.of(names.LEASE)["cilium-l2announce-ns-s000"]
+    assert lease["metadata"]["namespace"] == "kube-system"
+    spec = lease["spec"]
+    assert (spec["leaseDurationSeconds"], spec["leaseTransitions"]) == (15, 0)
+    assert spec["acquireTime"] == spec["renewTime"]
+
+
+async def test_services_are_spread_evenly_and_stay_when_a_node_joins() -> None:
+    it = await world("a", "b", services=20)
+    assert sorted(Counter(it.holders().values()).values()) == [10, 10]
+    before = it.holders()
+    it.agents["c"] = type(it.agents["a"])(it, "c")
+    it.node("c")
+    await it.pass_(3 * RETRY)
+    assert it.holders() == before
+    for n in range(100, 104):
+        it.service(f"s{n}", f"192.0.2.{n}")
+    await it.settle()
+    assert Counter(it.holders().values())["c"] == 4, "it gets what comes"
+
+
+async def test_what_a_dead_node_had_is_spread_over_the_others() -> None:
+    it = await world(services=30)
+    await it.pass_(DURATION + RETRY, dead="a")
+    assert Counter(it.holders().values()) == {"b": 15, "c": 15}
+    assert len(it.answering()) == 30
+
+
+async def test_heartbeats_write_nothing_and_wake_nobody() -> None:
+    it = await world(services=5)
+    await it.pass_(RETRY)
+    before = it.bench.writer.writes
+    for _ in range(10):
+        it.now += RETRY
+        for agent in it.agents.values():
+            agent.renew()
+        it.watch()
+        assert not it.subject._marked
+    assert it.bench.writer.writes == before
+
+
+async def test_a_silent_node_is_dead_after_the_lease_duration_and_not_before() -> None:
+    it = await world()
+    (holder,) = it.holders().values()
+    await it.pass_(DURATION - 0.1, dead=holder)
+    assert it.holders()["s000"] == holder
+    assert it.answering() == {}, "it stopped by itself long ago"
+    await it.pass_(0.2, dead=holder)
+    assert it.holders()["s000"] != holder
+    assert it.answering() == it.answering() | {"192.0.2.1": it.holders()["s000"]}
+    assert it.bench.api.of(names.LEASE)["cilium-l2announce-ns-s000"]["spec"]["leaseTransitions"] == 1
+
+
+def down(it: World, holder: str) -> None:
+    it.agents[holder].devices = {"eth0": False}
+
+
+def deleted(it: World, holder: str) -> None:
+    it.agents[holder].devices = {}
+
+
+def cordoned(it: World, holder: str) -> None:
+    it.node(holder, cordoned=True, pool="lan")
+
+
+def relabelled(it: World, holder: str) -> None:
+    it.node(holder, pool="other")
+
+
+def gone(it: World, holder: str) -> None:
+    it.bench.gone(names.NODE, holder)
+
+
+@pytest.mark.parametrize("cause", [down, deleted, cordoned, relabelled, gone], ids=lambda cause: cause.__name__)
+async def test_another_node_takes_over_at_once_when_the_holder_may_no_more(cause: Any) -> None:
+    it = World("a", "b", "c")
+    for name in it.agents:
+        it.node(name, pool="lan")
+    it.policy(nodeSelector={"matchLabels": {"pool": "lan"}})
+    it.service("web", "192.0.2.1")
+    await it.up()
+    holder = it.holders()["web"]
+    cause(it, holder)
+    it.agents[holder].renew()
+    await it.settle()
+    assert it.holders()["web"] not in ("", holder)
+    assert it.answering() == {"192.0.2.1": it.holders()["web"]}
+
+
+async def test_the_new_holder_waits_until_the_old_one_has_reported() -> None:
+    it = await world()
+    (holder,) = it.holders().values()
+    it.node(holder, cordoned=True)
+    await it.decide()
+    assert it.lists() == {holder: []}, "taken off, and given to nobody yet"
+    assert it.holders()["s000"] == holder
+    it.agents[holder].renew()  # alive, and has not seen its list
+    await it.decide()
+    assert it.lists() == {holder: []}
+    it.agents[holder].read()
+    it.agents[holder].renew()
+    await it.decide()
+    assert [one["name"] for one in it.lists()[it.holders()["s000"]]] == ["s000"]
+    assert holder not in it.lists(), "a node that announces nothing has no list"
+
+
+async def test_a_node_that_comes_back_at_the_last_moment_keeps_others_waiting() -> None:
+    it = await world("a", "b")
+    (holder,) = it.holders().values()
+    other = "b" if holder == "a" else "a"
+    await it.pass_(DURATION - RETRY, dead=holder)
+    it.now += RETRY
+    it.agents[other].renew()
+    it.watch()
+    it.look()
+    back = it.agents[holder]
+    calls = it.bench.api.calls
+    before = len(calls)
+
+    def between(call: Any) -> None:
+        if call == ("update", "NodeAnnouncements", holder) and call not in calls[before:-1]:
+            back.deadline = it.now + 5  # its renewal overtook the write, and it answers with the old list
+            back.renewing()
+
+    it.bench.api.fail = between
+    await it.decide()
+    it.check()
+    assert it.lists()[holder] == [], "what was decided on its silence was written"
+    assert other not in it.lists(), "and not given away: its lease was read once more"
+    await it.settle()
+    assert it.answering() == {"192.0.2.1": other}
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["keeps", "loses"])
+async def test_external_traffic_policy_local_wants_a_ready_backend(*, kept: bool) -> None:
+    it = World("a", "b", "c")
+    it.policy()
+    it.service("web", "192.0.2.1", externalTrafficPolicy="Local")
+    it.backends("web", b={"ready": True}, c={"ready": False})
+    await it.up()
+    assert it.holders() == {"web": "b"}
+    it.backends("web", b={"ready": kept}, c={"ready": True})
+    await it.settle()
+    assert it.holders() == {"web": "b" if kept else "c"}
+
+
+async def test_a_backend_that_ends_but_serves_is_enough_while_there_is_no_other() -> None:
+    it = World("a", "b")
+    it.policy()
+    it.service("web", "192.0.2.1", externalTrafficPolicy="Local")
+    it.backends("web", a={"ready": False, "serving": True, "terminating": True}, b={"ready": False})
+    await it.up()
+    assert it.holders() == {"web": "a"}
+    it.backends("web", a={"ready": False, "serving": False, "terminating": True})
+    await it.settle()
+    assert (it.holders(), it.answering()) == ({}, {})
+
+
+async def test_a_cordoned_node_announces_only_what_nobody_else_can() -> None:
+    it = await world("a")
+    it.node("a", cordoned=True)
+    await it.settle()
+    assert it.holders() == {"s000": "a"}
+
+
+async def test_services_that_share_an_address_have_one_holder() -> None:
+    it = World("a", "b", "c")
+    it.policy()
+    it.service("one", "192.0.2.1")
+    it.service("two", "192.0.2.2")
+    await it.up()
+    assert it.holders()["one"] != it.holders()["two"]
+    it.service("two", "192.0.2.2", "192.0.2.1")
+    await it.settle()
+    assert it.holders()["one"] == it.holders()["two"]
+    assert it.answering().keys() == {"192.0.2.1", "192.0.2.2"}
+    it.service("two", "192.0.2.2")
+    await it.settle()
+    assert it.holders()["one"] == it.holders()["two"], "and stay: that is no cause to move"
+
+
+async def test_an_address_that_passes_to_another_service_waits_for_the_first_ones_holder() -> None:
+    it = World("a", "b")
+    it.policy()
+    it.service("one", "192.0.2.1")
+    it.service("two", "192.0.2.2")
+    await it.up()
+    old, new = it.holders()["one"], it.holders()["two"]
+    it.bench.gone(names.SERVICE, "one", "ns")
+    it.service("two", "192.0.2.2", "192.0.2.1")
+    await it.decide()
+    addresses = [address for one in it.lists()[new] for address in one["addresses"]]
+    assert (addresses, it.lists()[old]) == (["192.0.2.2"], [])
+    await it.settle()
+    assert it.answering() == {"192.0.2.1": new, "192.0.2.2": new}
+
+
+async def test_what_is_no_more_announced_is_taken_back() -> None:
+    it = await world(services=2)
+    it.service("s000", "192.0.2.1", loadBalancerClass="example.org/other")
+    it.service("s001", type="ClusterIP")
+    await it.settle()
+    assert (it.holders(), it.lists(), it.answering()) == ({}, {}, {})
+
+
+async def test_a_restart_moves_and_writes_nothing() -> None:
+    it = await world(services=9)
+    await it.pass_(RETRY)
+    before, calls = it.holders(), len(it.bench.api.calls)
+    it.restart()
+    await it.pass_(2 * DURATION)
+    assert it.holders() == before
+    assert [call for call in it.bench.api.calls[calls:] if call[0] != "get"] == []
+
+
+async def test_after_a_restart_nobody_is_dead_before_a_lease_duration() -> None:
+    it = await world("a", "b")
+    (holder,) = it.holders().values()
+    await it.pass_(DURATION - RETRY, dead=holder)
+    it.restart()
+    await it.pass_(DURATION - 0.1, dead=holder)
+    assert it.holders()["s000"] == holder
+    await it.pass_(0.2, dead=holder)
+    assert it.holders()["s000"] != holder
+
+
+async def test_after_a_restart_in_a_hand_over_the_address_waits_still() -> None:
+    it = await world("a", "b")
+    (holder,) = it.holders().values()
+    it.node(holder, cordoned=True)
+    await it.decide()
+    assert it.lists() == {holder: []}
+    it.restart()
+    await it.decide()
+    other = "b" if holder == "a" else "a"
+    it.agents[other].renew()
+    await it.decide()
+    assert other not in it.lists(), "the first one may still answer: nobody has heard that it does not"
+    it.agents[holder].read()
+    it.agents[holder].renew()
+    await it.decide()
+    assert it.holders() == {"s000": other}
+
+
+async def test_what_the_operator_could_not_watch_does_not_count() -> None:
+    it = await world()
+    before = it.holders()
+    it.subject.lost()
+    it.now += 100
+    it.look()
+    await it.decide()
+    it.subject.found()
+    it.look()
+    await it.decide()
+    assert it.holders() == before
+    await it.pass_(DURATION)
+    assert it.holders() == before
+
+
+async def test_an_api_server_that_does_not_answer_makes_nobody_dead() -> None:
+    it = await world()
+    before = it.holders()
+    it.refuse("get", "update", "create", "delete")
+    it.now += DURATION + 1
+    it.look()
+    await it.decide()
+    it.refuse()
+    it.look()
+    await it.decide()
+    assert it.holders() == before, "the silence was the API server's"
+    await it.pass_(DURATION)
+    assert it.holders() == before
+
+
+async def test_a_write_whose_answer_was_lost_counts_as_done() -> None:
+    it = World("a", "b")
+    it.policy()
+    await it.up()
+    it.service("web", "192.0.2.1")
+    api, create = it.bench.api, it.bench.api.create
+
+    async def lost(kind: Any, body: Any) -> Any:
+        await create(kind, body)
+        raise errors.UnavailableError("timeout")
+
+    api.create = lost  # type: ignore[method-assign]
+    await it.decide(rounds=1)
+    (first,) = it.lists()
+    it.agents[first].read()
+    assert it.answering() == {"192.0.2.1": first}
+    api.create = create  # type: ignore[method-assign]
+    it.node(first, cordoned=True)
+    await it.decide()
+    it.check()
+    assert it.lists()[first] == []
+    await it.settle()
+    assert set(it.answering().values()) == {"a", "b"} - {first}
+
+
+async def test_two_services_whose_names_come_to_one_lease() -> None:
+    it = World("a")
+    it.policy()
+    for namespace, name, address in (("x", "y-z", "192.0.2.1"), ("x-y", "z", "192.0.2.2")):
+        spec = {"type": "LoadBalancer", "clusterIPs": ["10.96.0.9"], "ports": [{"port": 80}]}
+        status = {"loadBalancer": {"ingress": [{"ip": address}]}}
+        it.bench.seen(names.SERVICE, name, namespace, spec=spec, status=status)
+    await it.up()
+    leases = {
+        body["metadata"]["annotations"]["seta.dev/service"]: name
+        for name, body in it.bench.api.of(names.LEASE).items()
+        if name.startswith("cilium")
+    }
+    assert leases["x/y-z"] == "cilium-l2announce-x-y-z"
+    assert leases["x-y/z"].startswith("cilium-l2announce-x-y-z-")
+    it.restart()
+    await it.pass_(RETRY)
+    assert len(it.holders()) == 2
+    it.bench.gone(names.SERVICE, "y-z", "x")
+    await it.settle()
+    assert it.bench.api.of(names.LEASE).keys() & leases.values() == {leases["x-y/z"]}
+
+
+async def test_a_lease_or_a_list_that_somebody_deletes_or_edits_is_written_again() -> None:
+    it = await world("a", "b")
+    (holder,) = it.holders().values()
+    api = it.bench.api
+    del api.objects[names.LEASE, "kube-system", "cilium-l2announce-ns-s000"]
+    del api.objects[names.NODE_ANNOUNCEMENTS, "", holder]
+    await it.settle()
+    assert (it.holders(), it.answering()) == ({"s000": holder}, {"192.0.2.1": holder})
+    body = api.objects[names.LEASE, "kube-system", "cilium-l2announce-ns-s000"]
+    api.put(names.LEASE, {**body, "spec": {**body["spec"], "holderIdentity": "me"}})
+    body = api.objects[names.NODE_ANNOUNCEMENTS, "", holder]
+    api.put(names.NODE_ANNOUNCEMENTS, {**body, "spec": {**body["spec"], "services": []}})
+    await it.settle()
+    assert (it.holders(), it.answering()) == ({"s000": holder}, {"192.0.2.1": holder})
