@@ -119,7 +119,7 @@ class Agent:
 
     async def _start_datapath(self, tasks: asyncio.TaskGroup) -> None:
         """From what is on disk where that is enough; a new node has to ask the API server for its addresses first."""
-        restored = self._store.restore(self._paths.netns)
+        restored = self._store.restore(self._settings.netns_dir)
         node_file = self._paths.state / "node.json"
         known = statefiles.load_node(node_file)
         if known is not None and known.name == self._settings.node_name:

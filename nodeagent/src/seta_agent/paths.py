@@ -15,7 +15,6 @@ class Paths:
     cni_conf: Path  # the host's /etc/cni/net.d
     plugin: Path  # the plugin in the image
     plugin_socket_on_host: Path  # where the plugin, on the host, finds the agent
-    netns: Path  # the host's /run/netns
 
     @property
     def cni_socket(self) -> Path:
@@ -31,7 +30,7 @@ class Paths:
 
 
 def from_environment() -> Paths:
-    """The chart's paths; SETA_RUN_DIR, SETA_CNI_BIN, SETA_CNI_CONF, SETA_NETNS and SETA_PLUGIN move them (tests)."""
+    """The chart's paths; SETA_RUN_DIR, SETA_CNI_BIN, SETA_CNI_CONF and SETA_PLUGIN move them (tests)."""
     run = Path(os.environ.get("SETA_RUN_DIR", "/var/run/seta"))
     return Paths(
         run=run,
@@ -39,5 +38,4 @@ def from_environment() -> Paths:
         cni_conf=Path(os.environ.get("SETA_CNI_CONF", "/host/etc/cni/net.d")),
         plugin=Path(os.environ.get("SETA_PLUGIN", "/usr/lib/seta/seta-cni")),
         plugin_socket_on_host=run / "cni.sock",
-        netns=Path(os.environ.get("SETA_NETNS", "/host/run/netns")),
     )

@@ -16,6 +16,10 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 CONFIG_DIRECTORY = pathlib.Path("/etc/seta/config")
+MOUNTED = {  # field -> where the chart mounts the host's, whose own place a container has for itself
+    "proc_sys": pathlib.Path("/host/proc/sys"),
+    "netns_dir": pathlib.Path("/host/run/netns"),
+}
 Port = Annotated[int, pydantic.Field(ge=1, le=65535)]
 MapSize = Annotated[int, pydantic.Field(ge=1, le=1 << 24)]
 SEED_BYTES = 12
@@ -59,6 +63,7 @@ class Settings(pydantic.BaseModel):
     node_name: str = ""
     bpf_root: pathlib.Path = pathlib.Path("/sys/fs/bpf")  # a bpffs; maps in tc/globals, links in seta/links
     proc_sys: pathlib.Path = pathlib.Path("/proc/sys")  # /host/proc/sys where a container's own is read-only
+    netns_dir: pathlib.Path = pathlib.Path("/run/netns")  # the host's: pods' network namespaces by name
     objects: pathlib.Path = pathlib.Path(__file__).parent / "objects"
 
     # Routing.
@@ -202,9 +207,9 @@ def read(directory: pathlib.Path = CONFIG_DIRECTORY) -> Settings:
         if file.is_file():
             values[field] = file.read_text(encoding="utf-8").strip()
     values["node_name"] = os.environ.get("K8S_NODE_NAME", values.get("node_name", ""))
-    host_sysctls = pathlib.Path("/host/proc/sys")
-    if "proc_sys" not in values and host_sysctls.is_dir():
-        values["proc_sys"] = host_sysctls
+    for field, mounted in MOUNTED.items():
+        if field not in values and mounted.is_dir():
+            values[field] = mounted
     try:
         return Settings.model_validate(values)
     except pydantic.ValidationError as error:

@@ -20,7 +20,7 @@ def paths(tmp_path) -> Paths:
     for name in ("bin", "net.d"):
         (tmp_path / name).mkdir()
     run = tmp_path / "run"
-    return Paths(run, tmp_path / "bin", tmp_path / "net.d", plugin, run / "cni.sock", tmp_path / "netns")
+    return Paths(run, tmp_path / "bin", tmp_path / "net.d", plugin, run / "cni.sock")
 
 
 def names(directory) -> list[str]:

@@ -126,7 +126,7 @@ def test_every_key_of_the_configmap_is_known_to_somebody(render):
 def test_the_charts_defaults_are_the_agents(render, tmp_path, monkeypatch):
     monkeypatch.delenv("K8S_NODE_NAME", raising=False)
     settings = seta_agent.settings.read(mounted(tmp_path, render()))
-    machine = {"proc_sys"}  # found where it runs
+    machine = {"proc_sys", "netns_dir"}  # found where it runs
     assert settings.model_dump(exclude=machine) == seta_agent.settings.Settings().model_dump(exclude=machine)
 
 

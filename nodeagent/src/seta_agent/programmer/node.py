@@ -26,6 +26,7 @@ from seta_agent.programmer.identities import IPCACHE, LXC, IdentityStage
 from seta_agent.programmer.kernelmaps import KernelMaps
 from seta_agent.programmer.nodesetup import NodeSetup
 from seta_agent.programmer.services import ServiceStage
+from seta_agent.programmer.stale import StaleSockets
 from seta_agent.settings import Settings
 from seta_agent.tables import Endpoint, Node, Tables
 
@@ -66,6 +67,7 @@ class NodeProgrammer:
         self._judged = asyncio.Event()  # set: connections may have lost their allow, or got it back
         self._replaced = 0  # endpoints and addresses that had got another policy or identity, when last looked
         self._cut = 0  # connections that were cut, or let go on
+        self._sockets = StaleSockets(settings, tables, lambda: self._setup.maps)
         tables.nodes.subscribe(self._node_changed, self._wake.set)
 
     @property
@@ -100,6 +102,7 @@ class NodeProgrammer:
             tasks.create_task(self._recheck_regularly())
             tasks.create_task(self._collect_regularly())
             tasks.create_task(self._cut_connections())
+            tasks.create_task(self._sockets.run())
 
     async def close(self) -> None:
         """Let go of descriptors; what is pinned goes on."""
@@ -174,6 +177,7 @@ class NodeProgrammer:
             "last_pass_seconds": round(self._pass_seconds, 6),
             "collected": dict(self._collected),
             "connections_judged_anew": self._cut,
+            "sockets_closed": self._sockets.closed,
         }
 
     def maps(self) -> KernelMaps:
@@ -259,6 +263,8 @@ class NodeProgrammer:
         if self._setup.policy_maps.take_changed() or replaced != self._replaced:
             self._judged.set()
         self._replaced = replaced
+        if self._synced and not self._failure:
+            self._sockets.applied()
 
     def _finish(self) -> None:
         """Everything is listed and in the maps."""
