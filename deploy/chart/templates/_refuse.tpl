@@ -4,6 +4,9 @@
   {{- if ne .Values.loadBalancer.mode "snat" }}
     {{- fail (printf "loadBalancer.mode=%s needs routingMode=native: under a tunnel the backend's node cannot answer a client with the Service's address" .Values.loadBalancer.mode) }}
   {{- end }}
+  {{- if ne .Values.loadBalancer.acceleration "disabled" }}
+    {{- fail (printf "loadBalancer.acceleration=%s needs routingMode=native: XDP comes before the tunnel is taken off" .Values.loadBalancer.acceleration) }}
+  {{- end }}
   {{- if .Values.bpf.lbModeAnnotation }}
     {{- fail "bpf.lbModeAnnotation=true needs routingMode=native: under a tunnel there is no mode but snat" }}
   {{- end }}

@@ -163,6 +163,8 @@ class Settings(pydantic.BaseModel):
     def _together(self) -> "Settings":
         if self.tunnel and self.bpf_lb_mode != "snat":
             raise ValueError(f"bpf-lb-mode {self.bpf_lb_mode} needs routing-mode native")
+        if self.tunnel and self.bpf_lb_acceleration != "disabled":
+            raise ValueError(f"bpf-lb-acceleration {self.bpf_lb_acceleration} needs routing-mode native")
         if self.l2_announcements_lease_duration <= self.l2_announcements_renew_deadline:
             raise ValueError("l2-announcements-lease-duration must be longer than l2-announcements-renew-deadline")
         if self.l2_announcements_renew_deadline <= 1.2 * self.l2_announcements_retry_period:

@@ -81,6 +81,7 @@ def test_the_node_name_comes_from_the_environment(write, monkeypatch):
         ("bpf_lb_maglev_table_size", "1000", "bpf-lb-maglev-table-size is 1000: input should be 251"),
         ("bpf_lb_maglev_hash_seed", "JLfvgnHc", "bpf-lb-maglev-hash-seed is 'JLfvgnHc': is not 12 bytes in base64"),
         ("bpf_lb_mode", "dsr", "bpf-lb-mode dsr needs routing-mode native"),
+        ("bpf_lb_acceleration", "native", "bpf-lb-acceleration native needs routing-mode native"),
         ("node_port_range", "32767,30000", "node-port-range is .*: ends before it begins"),
         ("node_port_range", "30000", "node-port-range is"),
         ("node_port_range", "0,100", "node-port-range is"),

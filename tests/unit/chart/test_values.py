@@ -66,6 +66,7 @@ def test_a_value_that_cannot_be_is_refused_by_name(helm, value, message):
 TOGETHER = [  # values that are right one by one, what the message says
     (("loadBalancer.mode=dsr",), "loadBalancer.mode=dsr needs routingMode=native"),
     (("loadBalancer.mode=hybrid",), "loadBalancer.mode=hybrid needs routingMode=native"),
+    (("loadBalancer.acceleration=generic",), "loadBalancer.acceleration=generic needs routingMode=native"),
     (("bpf.lbModeAnnotation=true",), "bpf.lbModeAnnotation=true needs routingMode=native"),
     (("nodePort.range=32767\\,30000",), "nodePort.range=32767,30000 is no range of ports"),
     (("nodePort.range=0\\,70000",), "nodePort.range=0,70000 is no range of ports"),
@@ -93,6 +94,7 @@ def test_values_that_cannot_work_together_are_refused_with_the_reason(helm, valu
     "values",
     [
         ("loadBalancer.mode=dsr", "routingMode=native"),
+        ("loadBalancer.acceleration=native", "routingMode=native"),
         ("loadBalancer.mode=hybrid", "routingMode=native", "bpf.lbModeAnnotation=true"),
         ("l2announcements.leaseRenewDeadline=601ms", "l2announcements.leaseRetryPeriod=500ms"),
         ("l2announcements.leaseDuration=1m", "l2announcements.leaseRenewDeadline=59s999ms"),
@@ -164,7 +166,7 @@ AGENT = [  # value, field of the agent's settings, what is read
     ("socketLB.hostNamespaceOnly=true", "bpf_lb_sock_hostns_only", True),
     ("loadBalancer.algorithm=maglev", "bpf_lb_algorithm", "maglev"),
     ("loadBalancer.mode=dsr,routingMode=native", "bpf_lb_mode", "dsr"),
-    ("loadBalancer.acceleration=best-effort", "bpf_lb_acceleration", "best-effort"),
+    ("loadBalancer.acceleration=best-effort,routingMode=native", "bpf_lb_acceleration", "best-effort"),
     ("loadBalancer.serviceTopology=true", "enable_service_topology", True),
     ("maglev.tableSize=65521", "bpf_lb_maglev_table_size", 65521),
     ("maglev.hashSeed=AAAAAAAAAAAAAAAA", "bpf_lb_maglev_hash_seed", "AAAAAAAAAAAAAAAA"),

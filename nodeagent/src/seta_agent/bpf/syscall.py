@@ -20,7 +20,8 @@ MAP_CREATE, MAP_LOOKUP, MAP_UPDATE, MAP_DELETE = 0, 1, 2, 3
 OBJ_PIN, OBJ_GET, TEST_RUN, GET_INFO, PROG_QUERY = 6, 7, 10, 15, 16
 LOOKUP_BATCH, UPDATE_BATCH, DELETE_BATCH = 24, 26, 27
 LINK_CREATE, LINK_UPDATE = 28, 29
-TCX_INGRESS, TCX_EGRESS = 46, 47
+XDP, TCX_INGRESS, TCX_EGRESS = 37, 46, 47
+XDP_GENERIC, XDP_NATIVE = 2, 4  # flags of an attachment: by the stack, by the driver
 CGROUP_ATTACH = {  # section name of the program -> attach type
     "cgroup/connect4": 10,
     "cgroup/connect6": 11,
@@ -159,6 +160,8 @@ def link_info(fd: int) -> LinkInfo:
     kind, link_id, prog_id, _, target, attach_type = struct.unpack_from("=6I", raw)
     if kind == 3:  # BPF_LINK_TYPE_CGROUP: 64 bits of cgroup id
         target, attach_type = struct.unpack_from("=QI", raw, 16)
+    elif kind == 6:  # BPF_LINK_TYPE_XDP knows no other attach type
+        attach_type = XDP
     return LinkInfo(kind, link_id, prog_id, target, attach_type)
 
 
@@ -168,9 +171,9 @@ def _info(fd: int, size: int, what: str) -> bytes:
     return buffer.raw
 
 
-def link_create(prog_fd: int, target: int, attach_type: int) -> int:
+def link_create(prog_fd: int, target: int, attach_type: int, flags: int = 0) -> int:
     """Attach to a device (ifindex, looked up in the caller's network namespace) or a cgroup (descriptor)."""
-    attributes = struct.pack("=IIIIIIQ", prog_fd, target, attach_type, 0, 0, 0, 0)
+    attributes = struct.pack("=IIIIIIQ", prog_fd, target, attach_type, flags, 0, 0, 0)
     return bpf(LINK_CREATE, attributes, f"attaching a program (attach type {attach_type}) to {target}")[0]
 
 

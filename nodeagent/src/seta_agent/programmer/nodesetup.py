@@ -12,6 +12,7 @@ import structlog
 from seta_agent.bpf.errors import BpfError
 from seta_agent.desired.routes import TUNNEL_OVERHEAD
 from seta_agent.programmer import cgroup, config
+from seta_agent.programmer.acceleration import Acceleration
 from seta_agent.programmer.errors import ProgrammingError
 from seta_agent.programmer.hostdevices import Device, HostDevices
 from seta_agent.programmer.kernelmaps import KernelMaps
@@ -29,6 +30,7 @@ class NodeSetup:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.programs = Programs(settings)
+        self.acceleration = Acceleration(settings, self.programs)
         self.native: list[Device] = []
         self.overlay: Device | None = None
         self.addresses: list[IPAddress] = []  # of the native devices
@@ -94,9 +96,11 @@ class NodeSetup:
             for link in links:
                 self.programs.attach(link)
             links += self._attach_sockets()
+            links += self.acceleration.attach(self.native)
         except BpfError as error:
             raise ProgrammingError(f"the datapath cannot be attached: {error}", retry=error.reason.retry) from None
         self._detach_others(links)
+        self.acceleration.check()
         self.hooked = list(self.native)
         self.attached = True
 

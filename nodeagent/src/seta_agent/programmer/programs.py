@@ -24,6 +24,7 @@ from seta_agent.settings import Settings
 
 PACKET_OBJECTS = ("from_container", "to_container", "from_netdev", "to_netdev", "from_overlay", "to_overlay")
 SOCKET_OBJECT = "sock"
+XDP_OBJECT, XDP_PROGRAM = "xdp", "xdp_service"
 INGRESS, EGRESS = syscall.TCX_INGRESS, syscall.TCX_EGRESS
 ON_ENDPOINT = (("from_container", INGRESS), ("to_container", EGRESS))
 ON_NATIVE = (("from_netdev", INGRESS), ("to_netdev", EGRESS))
@@ -49,6 +50,7 @@ class Link:
     target: int
     identity: int  # what the kernel calls the target: ifindex or cgroup id
     attach_type: int
+    flags: int = 0  # of XDP: by whom
 
 
 class Programs:
@@ -72,7 +74,7 @@ class Programs:
         before, self._objects = self._objects, {}
         replaced: dict[str, pins.Replaced] = {}  # map name -> what was taken away
         try:
-            for name in (*PACKET_OBJECTS, SOCKET_OBJECT):
+            for name in self._wanted():
                 self._load_one(name, config, replaced)
         except BpfError as error:
             for one in replaced.values():
@@ -104,7 +106,7 @@ class Programs:
             finally:
                 os.close(fd)
             path.unlink()
-        fd = syscall.link_create(program, link.target, link.attach_type)
+        fd = syscall.link_create(program, link.target, link.attach_type, link.flags)
         try:
             syscall.pin(fd, path)
         finally:
@@ -129,6 +131,10 @@ class Programs:
     @staticmethod
     def device_links(ifname: str, ifindex: int, programs: Iterable[tuple[str, int]]) -> list[Link]:
         return [Link(f"{ifname}_{program}", program, ifindex, ifindex, kind) for program, kind in programs]
+
+    def _wanted(self) -> tuple[str, ...]:
+        accelerated = self._settings.bpf_lb_acceleration != "disabled"
+        return (*PACKET_OBJECTS, SOCKET_OBJECT, *([XDP_OBJECT] if accelerated else []))
 
     def _load_one(self, name: str, config: Mapping[str, Any], replaced: dict[str, pins.Replaced]) -> None:
         opened = Object(self._settings.objects / f"{name}.bpf.o", self._settings.maps_dir)
