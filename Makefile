@@ -25,7 +25,7 @@ format: venv  ## format the code
 	@$(BIN)/ruff check --fix-only -q .
 
 test-unit: venv  ## unit tests: no root, seconds
-	@$(PYTEST) -q tests/unit tests/policy
+	@$(PYTEST) -q tests/unit tests/policy tests/services
 
 test-datapath: install  ## the shipped eBPF objects, in namespaces: root
 	@$(PYTEST) -q tests/datapath

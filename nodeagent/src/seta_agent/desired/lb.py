@@ -67,9 +67,9 @@ class Wanted:
     tables: dict[str, dict[Owner, Tables]]  # map of Maglev tables -> owner -> its tables
 
 
-def addresses(values: Array) -> list[IPAddress]:
+def addresses(values: Array, field: str = "address") -> list[IPAddress]:
     """The address fields of backends, or of keys of frontends, of either family."""
-    dtype, offset = field_of(values.dtype, "address")
+    dtype, offset = field_of(values.dtype, field)
     size, width = dtype.itemsize, values.dtype.itemsize
     make = ipaddress.IPv4Address if size == 4 else ipaddress.IPv6Address
     raw = values.tobytes()

@@ -13,24 +13,21 @@ from seta_agent.tables import Backend
 
 
 class Choice(NamedTuple):
-    """Backends in the order of their slots."""
+    """Backends in the order of their slots; lists, so that two of them compare."""
 
-    usable: Sequence[Backend]  # for new connections
-    further: Sequence[Backend]  # listed for people: they end, or are not to be used
+    usable: list[Backend]  # for new connections
+    further: list[Backend]  # listed for people: they end, or are not to be used
 
 
 def anywhere(backends: Sequence[Backend], view: NodeView) -> Choice:
     """Traffic policy Cluster."""
     ready = [backend for backend in backends if backend.state == "active"]
-    if len(ready) == len(backends):
-        return Choice(_hinted(ready, view) if view.topology else ready, ())
     if ready:
-        return Choice(
-            _hinted(ready, view) if view.topology else ready, [one for one in backends if one.state != "active"]
-        )
+        further = [backend for backend in backends if backend.state != "active"] if len(ready) < len(backends) else []
+        return Choice(_hinted(ready, view) if view.topology else ready, further)
     return Choice(
-        [one for one in backends if one.state == "terminating"],
-        [one for one in backends if one.state != "terminating"],
+        [backend for backend in backends if backend.state == "terminating"],
+        [backend for backend in backends if backend.state != "terminating"],
     )
 
 
@@ -41,16 +38,16 @@ def here(backends: Sequence[Backend], view: NodeView) -> Choice:
         usable = [backend for backend in own if backend.state == state]
         if usable:
             return Choice(usable, [backend for backend in own if backend.state != state])
-    return Choice((), own)
+    return Choice([], own)
 
 
-def _hinted(ready: Sequence[Backend], view: NodeView) -> Sequence[Backend]:
+def _hinted(ready: list[Backend], view: NodeView) -> list[Backend]:
     """Those meant for this node, else for its zone, else all."""
-    if ready and all(backend.nodes for backend in ready):
+    if all(backend.nodes for backend in ready):
         meant = [backend for backend in ready if view.name in backend.nodes]
         if meant:
             return meant
-    if ready and view.zone and all(backend.zones for backend in ready):
+    if view.zone and all(backend.zones for backend in ready):
         meant = [backend for backend in ready if view.zone in backend.zones]
         if meant:
             return meant

@@ -111,7 +111,7 @@ def _flags(service: Service, one: Frontend, protocol: str, view: NodeView) -> in
         return flags & ~ROUTABLE | LOOPBACK if one.address.is_loopback else flags
     elif one.type in OUTER:
         flags |= EXT_LOCAL if service.external_local else 0
-        flags |= DSR if _is_dsr(service.forwarding_mode or view.mode, protocol) else 0
+        flags |= DSR if view.has_dsr and _is_dsr(service.forwarding_mode or view.mode, protocol) else 0
     if service.source_ranges and (one.type == "LoadBalancer" or (view.ranges_for_all_types and flags & ROUTABLE)):
         flags |= SOURCE_RANGE | (RANGES_DENY if service.source_ranges_deny else 0)
     return flags

@@ -61,6 +61,10 @@ class FrontendIds:
         self._next = FIRST
         self.lacking: set[Owner] = set()  # owners with frontends for which no index is left
 
+    @property
+    def has_room(self) -> bool:
+        return len(self._taken) <= LAST - FIRST
+
     def restore(self, found: Mapping[FrontendKey, int]) -> None:
         """What the kernel knows; `prune` forgets what nobody asks for."""
         for frontend, number in found.items():
@@ -100,7 +104,7 @@ class FrontendIds:
                 self._taken.discard(number)
 
     def _give(self, frontend: FrontendKey) -> bool:
-        if len(self._taken) > LAST - FIRST:
+        if not self.has_room:
             return False
         number = self._next if self._next <= LAST else FIRST
         while number in self._taken:

@@ -17,6 +17,7 @@ class NodeView:
     topology: bool = False  # backends' hints are followed
     algorithm: str = "random"  # of services that say nothing
     mode: str = "snat"  # snat, dsr, hybrid
+    has_dsr: bool = True  # not through a tunnel
     external_clusterip: bool = False  # packets from outside may go to cluster addresses
     ranges_for_all_types: bool = False  # source ranges count for node ports and external IPs, too
 
@@ -30,6 +31,7 @@ def view(settings: Settings, own: Node, found: Iterable[IPAddress]) -> NodeView:
         topology=settings.enable_service_topology,
         algorithm=settings.bpf_lb_algorithm,
         mode=settings.bpf_lb_mode,
+        has_dsr=not settings.tunnel,
         external_clusterip=settings.bpf_lb_external_clusterip,
         ranges_for_all_types=settings.bpf_lb_source_range_all_types,
     )

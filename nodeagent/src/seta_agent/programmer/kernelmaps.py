@@ -101,6 +101,17 @@ class KernelMaps:
         """A map of maps; the caller closes it."""
         return OuterMap(self._programs.map_path(name), self._programs.layouts[name].key)
 
+    @staticmethod
+    def new_table(name: str, content: bytes) -> Map:
+        """An array of one value, which is this; the caller closes it."""
+        made = Map(syscall.map_create(syscall.ARRAY, name, 4, len(content), 1))
+        try:
+            made.set(bytes(4), content)
+        except BpfError:
+            made.close()
+            raise
+        return made
+
     def _open_policy_map(self, name: str) -> Map:
         path, (key, value) = self._programs.map_path(name), self.layout(name)
         size = self._settings.bpf_policy_map_max

@@ -8,8 +8,6 @@ So tables may follow later than slots, some at a time, and after a restart they 
 import base64
 from collections.abc import Mapping
 
-from seta_agent.bpf import syscall
-from seta_agent.bpf.maps import Map
 from seta_agent.desired import maglev
 from seta_agent.desired.lbids import BackendIds, Owner
 from seta_agent.programmer.kernelmaps import KernelMaps
@@ -26,6 +24,7 @@ class MaglevTables:
         self._size = settings.bpf_lb_maglev_table_size
         self._seed = base64.b64decode(settings.bpf_lb_maglev_hash_seed)
         self._ids = ids
+        self._maps = maps
         self._outer = maps.outer(name)
         self._of: dict[Owner, Mapping[int, Members]] = {}  # owner -> its tables
         self._wanted: dict[int, tuple[Owner, Members]] = {}  # reverse NAT index -> whose, and the backends
@@ -97,9 +96,8 @@ class MaglevTables:
     def _install(self, members: Members, numbers: list[int]) -> None:
         """One inner map, shared by the frontends that have the same backends."""
         content = maglev.table([self._ids.backend(one) for one in members], members, self._size, self._seed)
-        inner = Map(syscall.map_create(syscall.ARRAY, INNER, 4, len(content), 1))
+        inner = self._maps.new_table(INNER, content)
         try:
-            inner.set(bytes(4), content)
             for number in numbers:
                 self._outer.install(_key(number), inner)
                 self._made[number] = members

@@ -77,6 +77,9 @@ class ServiceStage:
         if view != self._view:
             self._view = view
             self.recheck()
+        if self._numbers.lacking and self._numbers.has_room:
+            self._dirty |= self._numbers.lacking & self._table.keys()
+            self._hosts.recheck()
         dirty, self._dirty = self._dirty, set()
         try:
             self._want(maps, view, itertools.chain(self._rows(dirty), self._hosts.take(view.name)))
