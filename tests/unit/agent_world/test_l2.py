@@ -225,7 +225,7 @@ async def test_before_the_nodes_uid_is_known_nothing_is_written(world):
     assert await world.beat()
 
 
-async def test_the_loop_renews_at_once_when_there_is_news_and_else_in_time(world, monkeypatch):
+async def test_there_is_no_waiting_when_there_is_news(world, monkeypatch):
     pauses = []
 
     async def sleep(seconds):
@@ -233,6 +233,17 @@ async def test_the_loop_renews_at_once_when_there_is_news_and_else_in_time(world
 
     await world.beat()
     monkeypatch.setattr(holder.asyncio, "sleep", sleep)
-    await world.holder._pause(renewed=True)  # there is news: this returns
-    await world.holder._pause(renewed=False)
-    assert pauses == [holder.GAP_SECONDS, 2.0]
+    await world.holder._pause(0.1, renewed=True)  # there is news: this returns
+    assert pauses == [holder.GAP_SECONDS]
+
+
+async def test_a_renewal_that_failed_is_tried_again_in_time_and_at_once_where_that_was_long_in_vain(world, monkeypatch):
+    pauses = []
+
+    async def sleep(seconds):
+        pauses.append(seconds)
+
+    monkeypatch.setattr(holder.asyncio, "sleep", sleep)
+    await world.holder._pause(0.5, renewed=False)
+    await world.holder._pause(2.5, renewed=False)
+    assert pauses == [1.5, holder.GAP_SECONDS]

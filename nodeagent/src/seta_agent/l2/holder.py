@@ -88,8 +88,9 @@ class Holder:
         """Renews until cancelled; what was announced then goes on until the deadline."""
         await Signal(self._nodes).until(self._owner, NEVER)
         while True:
+            started = self._clock()
             renewed = await self.beat()
-            await self._pause(renewed=renewed)
+            await self._pause((self._clock() - started) / SECOND, renewed=renewed)
 
     async def beat(self) -> bool:
         """One renewal, with all that follows from it. False where this node may not answer on the strength of it."""
@@ -102,7 +103,7 @@ class Holder:
             async with asyncio.timeout(self._settings.l2_announcements_renew_deadline / 2):
                 await self._client.apply(*self._request(owner, state), heartbeat.MANAGER)
         except (KubeError, TimeoutError) as error:
-            return self._failed(f"the heartbeat cannot be renewed: {error or 'no answer in time'}")
+            return self._failed(f"the heartbeat cannot be renewed: {str(error) or 'no answer in time'}")
         self._told = state
         self.expire()
         if not self._holding and not await self._take_up(started):
@@ -247,14 +248,14 @@ class Holder:
         self._error = sentence
         return False
 
-    async def _pause(self, *, renewed: bool) -> None:
-        """Until the next renewal is due, or there is something to tell."""
+    async def _pause(self, passed: float, *, renewed: bool) -> None:
+        """Until the next renewal is due, or there is something to tell. `passed`: seconds since the last one began."""
         self._check_watch()
-        period = self._settings.l2_announcements_retry_period
+        left = max(GAP_SECONDS, self._settings.l2_announcements_retry_period - passed)
         if not renewed:
-            await asyncio.sleep(period)
+            await asyncio.sleep(left)
             return
         await asyncio.sleep(GAP_SECONDS)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(period - GAP_SECONDS):
+            async with asyncio.timeout(left - GAP_SECONDS):
                 await self._news.wait()
