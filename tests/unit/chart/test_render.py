@@ -138,6 +138,18 @@ def test_a_changed_value_rolls_the_pods_and_an_unchanged_one_does_not(render):
     assert checksum() != checksum("routingMode=native")
 
 
+def test_the_operator_starts_where_no_node_is_ready_and_leaves_a_node_that_is_gone(render):
+    (operator,) = of_kind(render(), "Deployment")
+    seconds = {
+        (one.get("key", ""), one["effect"]): one.get("tolerationSeconds") for one in pod_of(operator)["tolerations"]
+    }
+    assert seconds == {
+        ("", "NoSchedule"): None,
+        ("node.kubernetes.io/not-ready", "NoExecute"): None,
+        ("node.kubernetes.io/unreachable", "NoExecute"): 30,
+    }
+
+
 def test_lint_finds_nothing(helm):
     done = helm("lint", "--strict", str(CHART))
     assert done.returncode == 0, done.stdout
