@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* What arrives from the network. On the native device, ingress. Touches what is for a
- * pod of this node, answers to masqueraded packets and, where policies are for the node
- * itself, what is for that; all else goes on as it came, malformed or not. Who asks for
- * an address that this node announces is answered here (l2.h). The packet's way:
+ * pod of this node or for a service, answers to masqueraded packets and, where policies
+ * are for the node itself, what is for that; all else goes on as it came, malformed or
+ * not. Who asks for an address that this node announces is answered here (l2.h). The
+ * packet's way:
  *
  *   network header -> (for nobody here: untouched) -> L4 header -> fragment's ports
- *   -> ICMP error's connection -> reverse masquerade -> target -> source's identity
- *   -> delivery (conntrack and ingress policy of the target; the node's own gate)
+ *   -> ICMP error's connection -> reverse masquerade -> a service's backend -> target
+ *   -> source's identity -> delivery (conntrack and ingress policy of the target; the
+ *   node's own gate; a service's backend or client elsewhere)
  */
 #include "lib/common.h"
 #include "lib/delivery.h"
@@ -16,21 +18,23 @@
 #include "lib/icmp.h"
 #include "lib/l2.h"
 #include "lib/nat.h"
+#include "lib/nodeport.h"
 #include "lib/parse.h"
+#include "lib/reject.h"
 #include "lib/target.h"
 
 #undef THIS_FILE
 #define THIS_FILE FILE_FROM_NETDEV_BPF_C
 
-/* Stage: of what is for the node's address, answers to masqueraded packets are ours:
- * 1, and they have their pod's address again. 0: the node's own.
+/* Stage: of what is for the node's address, answers to packets that left with it are
+ * ours, and have their owner's address again: enum nat_owner.
  */
 INLINE int restore(struct pkt *p)
 {
 	if (p->fragment == FRAGMENT_LATER && frag_recall(p) < 0)
-		return 0;
+		return NAT_NOBODY;
 	if (icmp_inner(p) < 0)
-		return 0;
+		return NAT_NOBODY;
 	if (p->fragment == FRAGMENT_FIRST)
 		frag_remember(p);
 	return TRY(nat_unmasquerade(p));
@@ -57,6 +61,7 @@ INLINE int receive(struct pkt *p)
 	TRY(frag_ports(p));
 	TRY(icmp_inner(p));
 	TRY(find_sender(p));
+	TRY(dsr_option(p));
 	return deliver_local(p);
 }
 
@@ -70,12 +75,68 @@ INLINE int receive_restored(struct pkt *p)
 	return deliver_local(p);
 }
 
+/* The answering backend is on another node. */
+INLINE int receive_for_client(struct pkt *p)
+{
+	p->src_id = ipcache_identity(ipcache_find(&p->t.saddr, p->family));
+	return nodeport_return(p);
+}
+
+/* Stage, the last for what is for a service's address. SERVICE_NONE: it is not. */
+INLINE int receive_for_service(struct pkt *p)
+{
+	struct lb_service *service;
+	struct service *s;
+
+	if (!service_may_be(p))
+		return SERVICE_NONE;
+	service = service_find(p->t.daddr.v4, p->t.dport, p->t.proto, LB_SCOPE_EXTERNAL);
+	if (!service || !(service->flags & LB_ROUTABLE))
+		return SERVICE_NONE;
+	s = service_new(LB_SCOPE_EXTERNAL);
+	if (!s)
+		return SERVICE_NONE;
+	if (p->fragment == FRAGMENT_FIRST)
+		frag_remember(p);
+	p->dir = DIR_SERVICE;
+	TRY(find_sender(p));
+	TRY(nodeport_choose(p, service, s));
+	return nodeport_send(p, s);
+}
+
+/* The same for an ICMP error about a service's answer. */
+INLINE int receive_error(struct pkt *p)
+{
+	struct service *s = service_new(LB_SCOPE_EXTERNAL);
+
+	if (!s || !service_of_error(p, s))
+		return SERVICE_NONE;
+	p->dir = DIR_SERVICE;
+	TRY(find_sender(p));
+	TRY(find_owner(p, s->backend));
+	return nodeport_send(p, s);
+}
+
+INLINE int to_service(struct pkt *p)
+{
+	return p->is_error ? receive_error(p) : receive_for_service(p);
+}
+
 INLINE int receive_for_host(struct pkt *p)
 {
 	TRY(host_parse(p));
 	TRY(find_sender(p));
 	TRY(host_gate(p, p->dst_ep, DIR_INGRESS, p->src_id));
 	return deliver_to_stack(p, OBSERVED_TO_HOST);
+}
+
+/* Stage: all that tells which service a packet is for. 0: it can be told. */
+INLINE int read_ports(struct pkt *p)
+{
+	TRY(parse_l4(p));
+	if (p->fragment == FRAGMENT_LATER)
+		TRY(frag_recall(p));
+	return icmp_inner(p);
 }
 
 /* rc, here and below: what parse_l3() said. */
@@ -88,20 +149,27 @@ INLINE int for_own_address(struct pkt *p, int rc)
 
 INLINE int for_pod_or_elsewhere(struct pkt *p, int rc)
 {
-	if (find_target(p) < 0)
-		return TC_ACT_OK;
-	if (!endpoint_is_pod(p->dst_ep))
-		return for_own_address(p, rc);
-	return leave(p, rc < 0 ? rc : receive(p));
+	int done;
+
+	find_target(p);
+	if (endpoint_is_pod(p->dst_ep))
+		return leave(p, rc < 0 ? rc : receive(p));
+	done = rc < 0 || read_ports(p) < 0 ? SERVICE_NONE : to_service(p);
+	return done == SERVICE_NONE ? for_own_address(p, rc) : leave_or_reject(p, done);
 }
 
 INLINE int for_node(struct pkt *p, int rc)
 {
-	int restored = rc < 0 || !cfg.masquerade || parse_l4(p) < 0 ? 0 : restore(p);
+	bool readable = rc >= 0 && parse_l4(p) >= 0;
+	int done = readable ? restore(p) : NAT_NOBODY;
 
-	if (!restored)
-		return for_own_address(p, rc);
-	return leave(p, restored < 0 ? restored : receive_restored(p));
+	if (done == NAT_POD)
+		return leave(p, receive_restored(p));
+	if (done == NAT_CLIENT)
+		return leave(p, receive_for_client(p));
+	if (done == NAT_NOBODY)
+		done = readable ? to_service(p) : SERVICE_NONE;
+	return done == SERVICE_NONE ? for_own_address(p, rc) : leave_or_reject(p, done);
 }
 
 SEC("tc")

@@ -2,9 +2,10 @@
 /* What other nodes send through the tunnel. On the VXLAN device, ingress; the
  * sender's identity is the VNI. The packet's way:
  *
- *   tunnel key -> network header -> sender -> target (the node itself: its own gate,
- *   then the stack) -> L4 header -> fragment's ports -> ICMP error's connection
- *   -> delivery (conntrack and ingress policy of the target)
+ *   tunnel key -> network header -> sender -> target (the node itself: an answer to a
+ *   service's client goes there; else its own gate, then the stack) -> L4 header
+ *   -> fragment's ports -> ICMP error's connection -> delivery (conntrack and ingress
+ *   policy of the target)
  */
 #include <linux/if_packet.h>
 
@@ -14,6 +15,8 @@
 #include "lib/frag.h"
 #include "lib/host.h"
 #include "lib/icmp.h"
+#include "lib/nat.h"
+#include "lib/nodeport.h"
 #include "lib/parse.h"
 #include "lib/target.h"
 
@@ -51,8 +54,21 @@ INLINE int accept_as_own(struct pkt *p)
 	return 0;
 }
 
+/* Stage: whether it is an answer to the client of a service, whom it has as destination
+ * then: NAT_CLIENT.
+ */
+INLINE int find_client(struct pkt *p)
+{
+	if (p->t.daddr.v4 != cfg.node_ip.v4 || parse_l4(p) < 0 || frag_ports(p) < 0 ||
+	    icmp_inner(p) < 0)
+		return NAT_NOBODY;
+	return nat_unmasquerade(p);
+}
+
 INLINE int receive_for_host(struct pkt *p)
 {
+	if (TRY(find_client(p)) == NAT_CLIENT)
+		return nodeport_return(p);
 	if (host_is_guarded(p->dst_ep)) {
 		TRY(host_parse(p));
 		TRY(host_gate(p, p->dst_ep, DIR_INGRESS, p->src_id));
@@ -81,7 +97,8 @@ INLINE int receive(struct pkt *p)
 SEC("tc")
 int from_overlay(struct __sk_buff *skb)
 {
-	struct pkt p = { .skb = skb, .dir = DIR_INGRESS, .observation = OBSERVED_FROM_OVERLAY };
+	struct pkt p = { .skb = skb, .dir = DIR_INGRESS, .observation = OBSERVED_FROM_OVERLAY,
+			 .new_flags = CT_FROM_TUNNEL };
 
 	return leave(&p, receive(&p));
 }

@@ -43,7 +43,9 @@ struct node_config {
 	__u8 sock_host_only;		/* 1: sockets of pods are left alone */
 	__u32 maglev_size;		/* words of a service's table */
 	__u32 maglev_seed;		/* of lb_hash(); the same on every node */
-	__u8 pad[4];
+	__be32 loopback_ip4;		/* the source of what a pod sends to itself by a service */
+	__u8 no_backend_drop;		/* 1: nobody is told that a service has no backend */
+	__u8 pad[7];
 };
 
 const volatile struct node_config cfg = {
@@ -60,6 +62,7 @@ const volatile struct node_config cfg = {
 	.nodeport_max = 32767,
 	.bind_protection = 1,
 	.maglev_size = MAGLEV_SIZE,
+	.loopback_ip4 = bpf_htonl(0xa9fe2a01),	/* 169.254.42.1 */
 };
 
 /* No `native range` is mask 0, which would match everything. */

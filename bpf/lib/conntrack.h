@@ -29,6 +29,7 @@ enum ct_state {
 enum ct_tuple_flag {
 	CT_TUPLE_OUT = 0,	/* the endpoint opened the connection */
 	CT_TUPLE_IN = 1,	/* the connection came to the endpoint */
+	CT_TUPLE_SERVICE = 4,	/* from a client to a frontend: which backend it has */
 };
 
 struct ct4_tuple {
@@ -62,6 +63,9 @@ enum ct_entry_flag {
 	CT_DENIED = 0x8,		/* policy refuses its forward packets: answers stop,
 					 * too. Set by the gate or, where no forward packet
 					 * comes by, by the agent; an allowed one clears it */
+	CT_FROM_TUNNEL = 0x10,	/* opened through the overlay: so answers to a node take it */
+	CT_FRONT_IN_NAT = 0x20,	/* no index names the frontend here: the NAT map does */
+	CT_DSR = 0x40,		/* a service's: the backend's node answers the client */
 };
 
 struct ct_entry {
@@ -70,9 +74,11 @@ struct ct_entry {
 	__u32 lifetime;		/* CLOCK_MONOTONIC seconds; over: the entry counts as absent */
 	__u32 flags;		/* enum ct_entry_flag */
 	__u32 src_sec_id;	/* identity of the side that opened it */
-	__u16 rev_nat_index;
+	__be16 rev_nat_index;	/* the frontend that the opening side asked for, or 0 */
 	__u8 tx_flags_seen;	/* TCP flags of the opening side, ored */
 	__u8 rx_flags_seen;	/* of the answering side */
+	__u32 backend_id;	/* of a CT_TUPLE_SERVICE entry */
+	__u32 pad;
 };
 
 #define CT_MAP(name, tuple, size)				\
@@ -185,6 +191,19 @@ INLINE bool ct_is_alive(const struct ct_entry *entry, __u32 now)
 	return entry && entry->lifetime > now;
 }
 
+/* By which frontend the connection's packets come: the last one's is what its answers
+ * get. Of one that no index names, only the first packet may say so (dsr.h).
+ */
+INLINE void ct_follow(struct ct_entry *entry, const struct pkt *p)
+{
+	if (entry->flags & CT_FRONT_IN_NAT && !p->rev_nat_index)
+		return;
+	if (entry->rev_nat_index != p->rev_nat_index)
+		entry->rev_nat_index = p->rev_nat_index;
+	if ((entry->flags ^ p->new_flags) & CT_FRONT_IN_NAT)
+		__sync_fetch_and_xor(&entry->flags, CT_FRONT_IN_NAT);
+}
+
 /* Looks for the packet's connection as opened by its sender (or, `reply`, by its
  * receiver). A SYN alone is never an answer, so no answer's way past the policy is
  * open to it; and it opens a closing connection anew.
@@ -205,10 +224,14 @@ INLINE enum ct_state ct_probe(struct pkt *p, const struct tuple *t, __u8 dir, bo
 	entry = ct_find(&key, CT_FAMILY, tcp);
 	if (!ct_is_alive(entry, p->now))
 		return CT_NEW;
+	if (!p->is_error && is_pure_syn(p) && entry->flags & CT_CLOSED)
+		return CT_NEW;
+	p->ct_flags = entry->flags;
+	p->answer_of = reply ? entry->rev_nat_index : 0;
 	if (p->is_error)
 		return CT_RELATED;
-	if (is_pure_syn(p) && entry->flags & CT_CLOSED)
-		return CT_NEW;
+	if (!reply)
+		ct_follow(entry, p);
 	ct_touch(entry, p, tcp, reply);
 	p->ct = entry;
 	return reply ? CT_REPLY : CT_ESTABLISHED;
@@ -227,6 +250,8 @@ INLINE enum ct_state ct_lookup(struct pkt *p, __u8 dir)
 	if (!p->now)
 		p->now = ct_now();
 	p->ct = NULL;
+	p->ct_flags = 0;
+	p->answer_of = 0;
 	state = ct_probe(p, t, dir, reply);
 	return state == CT_NEW ? ct_probe(p, t, dir, !reply) : state;
 }
@@ -248,6 +273,8 @@ COLD int ct_create(struct pkt *p, __u8 dir)
 		.packets = 1,
 		.bytes = p->skb->len,
 		.src_sec_id = p->src_id,
+		.flags = p->new_flags,
+		.rev_nat_index = p->rev_nat_index,
 		.tx_flags_seen = p->tcp_flags,
 	};
 	union ct_key key = {};
@@ -255,7 +282,7 @@ COLD int ct_create(struct pkt *p, __u8 dir)
 	if (p->is_error || p->tcp_flags & TCP_RST)
 		return 0;
 	if (tcp)
-		entry.flags = ct_flags_after(0, p->tcp_flags, false);
+		entry.flags = ct_flags_after(entry.flags, p->tcp_flags, false);
 	entry.lifetime = p->now + ct_timeout(entry.flags, tcp);
 	ct_key_forward(&key, &p->t, CT_FAMILY, dir == DIR_INGRESS ? CT_TUPLE_IN : CT_TUPLE_OUT);
 	if (ct_store(&key, &entry, CT_FAMILY, tcp))

@@ -24,22 +24,41 @@
 /* Tells to_overlay that the tunnel key is set; removed there before encapsulation. */
 #define MARK_TUNNEL_KEY_SET 0x0a00
 
-/* Stage: the target and its identity. The hash of local endpoints is asked before
- * the LPM of everybody.
+/* Tells to_netdev that a service's packet is on its way out, translated already and
+ * nobody's of this node; removed there.
  */
-INLINE int find_destination(struct pkt *p)
+#define MARK_SERVICE 0x0b00
+
+/* Who has an address. The hash of local endpoints is asked before the LPM of everybody. */
+INLINE int find_owner(struct pkt *p, __be32 addr)
 {
+	union ip16 ip = { .words = { addr } };	/* all of it: hashed as a key */
 	struct remote_endpoint_info *info;
 
-	p->dst_ep = endpoint_find(&p->t.daddr, p->family);
+	p->dst_ep = endpoint_find(&ip, FAMILY_V4);
 	if (p->dst_ep) {
 		p->dst_id = endpoint_is_pod(p->dst_ep) ? p->dst_ep->sec_id : IDENTITY_HOST;
 		return 0;
 	}
-	info = ipcache_find(&p->t.daddr, p->family);
+	info = ipcache_find(&ip, FAMILY_V4);
 	p->dst_id = ipcache_identity(info);
 	p->tunnel_endpoint = info ? info->tunnel_endpoint.v4 : 0;
 	return 0;
+}
+
+/* Stage: the target and its identity. */
+INLINE int find_destination(struct pkt *p)
+{
+	return find_owner(p, p->t.daddr.v4);
+}
+
+INLINE void swap_macs(struct ethhdr *eth)
+{
+	__u8 mac[ETH_ALEN];
+
+	memcpy(mac, eth->h_dest, ETH_ALEN);
+	memcpy(eth->h_dest, eth->h_source, ETH_ALEN);
+	memcpy(eth->h_source, mac, ETH_ALEN);
 }
 
 INLINE int set_macs(struct pkt *p, const void *dst, const void *src)
@@ -53,15 +72,22 @@ INLINE int set_macs(struct pkt *p, const void *dst, const void *src)
 	return 0;
 }
 
-/* Through the target's ingress gate and straight into its namespace. */
+/* Straight into the pod's namespace. */
+INLINE int deliver_into(struct pkt *p, const struct endpoint_info *ep)
+{
+	p->observation = OBSERVED_TO_ENDPOINT;
+	TRY(set_macs(p, &ep->mac, &ep->node_mac));
+	return bpf_redirect_peer(ep->ifindex, 0);
+}
+
+/* Through the target's ingress gate. */
 INLINE int deliver_local(struct pkt *p)
 {
 	struct endpoint_info *ep = p->dst_ep;
 
 	p->observation = OBSERVED_TO_ENDPOINT;
 	TRY(gate(p, ep, DIR_INGRESS, p->src_id));
-	TRY(set_macs(p, &ep->mac, &ep->node_mac));
-	return bpf_redirect_peer(ep->ifindex, 0);
+	return deliver_into(p, ep);
 }
 
 INLINE int deliver_to_stack(struct pkt *p, __u8 observation)
@@ -96,6 +122,14 @@ INLINE int set_tunnel_key(struct pkt *p, __u32 identity, __be32 node)
 	return 0;
 }
 
+INLINE int deliver_encapsulated(struct pkt *p, __u32 identity)
+{
+	TRY(set_tunnel_key(p, identity, p->tunnel_endpoint));
+	p->observation = OBSERVED_TO_OVERLAY;
+	p->skb->mark = MARK_TUNNEL_KEY_SET;
+	return bpf_redirect(cfg.overlay_ifindex, 0);
+}
+
 /* Too long for the overlay: the stack answers "fragmentation needed" or fragments. */
 INLINE int deliver_overlay(struct pkt *p)
 {
@@ -103,17 +137,16 @@ INLINE int deliver_overlay(struct pkt *p)
 
 	if (bpf_check_mtu(p->skb, cfg.overlay_ifindex, &mtu, 0, 0) == BPF_MTU_CHK_RET_FRAG_NEEDED)
 		return deliver_to_stack(p, OBSERVED_TO_STACK);
-	TRY(set_tunnel_key(p, p->src_id, p->tunnel_endpoint));
-	p->observation = OBSERVED_TO_OVERLAY;
-	p->skb->mark = MARK_TUNNEL_KEY_SET;
-	return bpf_redirect(cfg.overlay_ifindex, 0);
+	return deliver_encapsulated(p, p->src_id);
 }
 
 /* By the node's routing table, without its stack. tot_len stays 0: the helper then
- * measures the packet against the device and knows about segmentation offload. What
- * it cannot do (too long, no route, forwarding off) is left to the stack.
+ * measures the packet against the device and knows about segmentation offload.
+ * NOT_ROUTED: what it cannot do (too long, no route, forwarding off).
  */
-INLINE int deliver_native(struct pkt *p)
+#define NOT_ROUTED 0x100
+
+INLINE int route(struct pkt *p)
 {
 	struct bpf_fib_lookup fib = {
 		.family = AF_INET,
@@ -130,9 +163,28 @@ INLINE int deliver_native(struct pkt *p)
 	if (rc == BPF_FIB_LKUP_RET_NO_NEIGH)
 		return bpf_redirect_neigh(fib.ifindex, NULL, 0, 0);
 	if (rc != BPF_FIB_LKUP_RET_SUCCESS)
-		return deliver_to_stack(p, OBSERVED_TO_STACK);
+		return NOT_ROUTED;
 	TRY(set_macs(p, fib.dmac, fib.smac));
 	return bpf_redirect(fib.ifindex, 0);
+}
+
+INLINE int deliver_native(struct pkt *p)
+{
+	int rc = route(p);
+
+	return rc == NOT_ROUTED ? deliver_to_stack(p, OBSERVED_TO_STACK) : rc;
+}
+
+/* A service's packet, with an address of the node's or of nobody's as its source: the
+ * stack would take it for a forgery, so there is no other way than this.
+ */
+COLD int deliver_translated(struct pkt *p)
+{
+	int rc;
+
+	p->skb->mark = MARK_SERVICE;
+	rc = route(p);
+	return rc == NOT_ROUTED ? DROP(p, DROP_FIB_LOOKUP_FAILED) : rc;
 }
 
 /* Stage, the last of from_container. */
@@ -142,6 +194,8 @@ INLINE int deliver(struct pkt *p)
 		return deliver_local(p);
 	if (p->dst_ep)
 		return deliver_to_host(p);
+	if (p->answer_of)
+		return deliver_translated(p);
 	if (!p->tunnel_endpoint)
 		return deliver_to_stack(p, OBSERVED_TO_STACK);
 	return cfg.tunnel ? deliver_overlay(p) : deliver_native(p);

@@ -12,6 +12,7 @@ enum endpoint_flag {
 	ENDPOINT_INGRESS_OPEN = 0x10,	/* no policy in this direction: lookup skipped. */
 	ENDPOINT_EGRESS_OPEN = 0x20,	/* Absent means enforced, so zero fails closed. */
 	ENDPOINT_AUDIT = 0x40,		/* policy is reported, not enforced */
+	ENDPOINT_PACKET_LB = 0x80,	/* its sockets are left alone: services packet by packet */
 };
 
 struct endpoint_key {

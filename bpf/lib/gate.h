@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* The two questions asked at each endpoint, in each direction: is the connection
  * known, and if the packet goes forward in it, may it? Same-node traffic passes two
- * gates in one program, since redirect_peer skips the target's own.
+ * gates in one program, since redirect_peer skips the target's own. A backend's answer
+ * has its frontend's address when it leaves the gate.
  */
 #ifndef SETA_GATE_H
 #define SETA_GATE_H
@@ -11,6 +12,7 @@
 #include "eps.h"
 #include "events.h"
 #include "policy.h"
+#include "service_back.h"
 
 #undef THIS_FILE
 #define THIS_FILE FILE_GATE_H
@@ -53,7 +55,7 @@ INLINE int gate_answer(struct pkt *p, const struct endpoint_info *ep)
 {
 	if (p->ct && p->ct->flags & CT_DENIED && !(ep->flags & ENDPOINT_AUDIT))
 		return DROP(p, DROP_POLICY_DENIED);
-	return 0;
+	return p->answer_of ? service_back(p) : 0;
 }
 
 /* Stage: conntrack and policy of one endpoint in one direction. */

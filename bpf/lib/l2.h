@@ -174,7 +174,8 @@ INLINE __sum16 nd_checksum(struct nd_advertisement *na)
 INLINE void nd_address_reply(struct nd_advertisement *na, const struct ethhdr *eth,
 			     const struct ipv6hdr *ip)
 {
-	static const union ip16 all_nodes = { .bytes = { 0xff, 0x02, [15] = 1 } };
+	/* Words: a constant in a section of its own has no BTF that libbpf could load. */
+	union ip16 all_nodes = { .words = { bpf_htonl(0xff020000), 0, 0, bpf_htonl(1) } };
 	static const __u8 all_nodes_mac[ETH_ALEN] = { 0x33, 0x33, 0, 0, 0, 1 };
 	union ip16 asker;
 

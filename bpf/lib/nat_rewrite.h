@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* Changing a packet's address and port, with every checksum that covers them, in the
- * packet and in its context. Knows TCP, UDP, ICMP echo, and the packet that an ICMP
- * error carries.
+ * packet and in its context. Knows TCP, UDP, ICMP echo, SCTP's addresses (its CRC covers
+ * the ports and would have to be computed anew over the whole packet), and the packet
+ * that an ICMP error carries.
  */
 #ifndef SETA_NAT_REWRITE_H
 #define SETA_NAT_REWRITE_H
@@ -45,9 +46,12 @@ INLINE __u32 l4_checksum(const struct pkt *p, __u64 *flags)
 	}
 }
 
-/* One change: the same address and port, wherever they stand. */
+/* One change: the same address and port, wherever they stand. The sender of an ICMP
+ * error may be another than whom the packet in it was for: a router on the way.
+ */
 struct rewrite {
 	__be32 from, to;
+	__be32 outer_from;	/* what stands in the packet's own header */
 	__be16 from_port, to_port;
 	bool source;		/* or destination */
 };
@@ -63,8 +67,8 @@ INLINE long rewrite_l4(struct pkt *p, const struct rewrite *r)
 	__u64 flags;
 	__u32 check;
 
-	if (p->fragment == FRAGMENT_LATER)
-		return 0;
+	if (p->fragment == FRAGMENT_LATER || p->t.proto == IPPROTO_SCTP)
+		return 0;	/* SCTP: a CRC over all but the addresses */
 	check = l4_checksum(p, &flags);
 	if (p->t.proto != IPPROTO_ICMP &&	/* whose checksum leaves addresses out */
 	    bpf_l4_csum_replace(p->skb, check, r->from, r->to,
@@ -101,7 +105,7 @@ INLINE int rewrite(struct pkt *p, const struct rewrite *r)
 	long rc = p->is_error ? rewrite_inner(p, r) : rewrite_l4(p, r);
 
 	if (rc || rewrite_ip4(p->skb, ETH_HLEN, r->source ? IP4_SOURCE : IP4_DESTINATION,
-			      r->from, r->to))
+			      r->outer_from, r->to))
 		return DROP(p, DROP_ERROR_WRITING_TO_PACKET);
 	return 0;
 }
@@ -110,7 +114,7 @@ INLINE int rewrite(struct pkt *p, const struct rewrite *r)
 COLD int nat_rewrite_source(struct pkt *p, __be32 addr, __be16 port)
 {
 	struct tuple *t = p->is_error ? &p->inner : &p->t;
-	struct rewrite r = { p->t.saddr.v4, addr, t->sport, port, true };
+	struct rewrite r = { t->saddr.v4, addr, p->t.saddr.v4, t->sport, port, true };
 
 	TRY(rewrite(p, &r));
 	p->t.saddr.v4 = addr;
@@ -122,7 +126,7 @@ COLD int nat_rewrite_source(struct pkt *p, __be32 addr, __be16 port)
 COLD int nat_rewrite_destination(struct pkt *p, __be32 addr, __be16 port)
 {
 	struct tuple *t = p->is_error ? &p->inner : &p->t;
-	struct rewrite r = { p->t.daddr.v4, addr, t->dport, port, false };
+	struct rewrite r = { t->daddr.v4, addr, p->t.daddr.v4, t->dport, port, false };
 
 	TRY(rewrite(p, &r));
 	p->t.daddr.v4 = addr;

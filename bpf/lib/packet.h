@@ -56,6 +56,13 @@ struct pkt {
 	__be32 tunnel_endpoint;			/* find_destination(): node of a remote pod */
 	__u32 cookie;				/* policy: the entry that decided */
 	__u32 now;				/* ct_lookup(): seconds, CLOCK_MONOTONIC */
+	__u32 ct_flags;				/* ct_lookup(): those of its entry, or 0 */
+	__u32 new_flags;			/* before a gate: enum ct_entry_flag, for the entry
+						 * that it may make */
+	__be16 rev_nat_index;			/* service_choose(), until the gate that remembers
+						 * it: the frontend that was replaced, or 0 */
+	__be16 answer_of;			/* ct_lookup(): the frontend in whose place the
+						 * sender answers, or 0 */
 	__u16 ethertype;			/* parse_l2(), host order */
 	__u16 l4_off;				/* parse_l3(); from the Ethernet header */
 	__u16 l4_len;				/* parse_l3(); as the IP header says */
@@ -75,6 +82,7 @@ struct pkt {
 	__u8 is_new;				/* gate(): any gate saw a new connection */
 	__u8 match;				/* policy: enum policy_match */
 	__u8 observation;			/* delivery: enum observation_point */
+	__u8 silent;				/* service_choose(): its drop is told to nobody */
 };
 
 /* Stages end with `return DROP(p, DROP_...)`; each file names itself once. */

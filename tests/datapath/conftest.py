@@ -17,6 +17,8 @@ DEVICES = (
     *(f"link set {name} up" for name in ("lxcA", "lxcB", "podA", "podB", "eth0", "wire", "seta_vxlan")),
     "address add 192.168.50.1/24 dev eth0",
     "route add 10.1.2.0/24 via 192.168.50.2",
+    "route add 203.0.113.0/24 via 192.168.50.99",
+    "neigh add 192.168.50.99 lladdr 02:00:00:00:00:99 dev eth0 nud permanent",
     "neigh add 192.168.50.2 lladdr 02:00:00:00:00:52 dev eth0 nud permanent",
     "link set seta_vxlan mtu 1450",
 )

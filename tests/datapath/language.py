@@ -27,6 +27,9 @@ WORLD = {  # name -> address
     "router3": "10.1.3.1",
     "node4": "192.168.50.4",  # a node that runs the API server
     "broadcast": "255.255.255.255",
+    "lb": "198.18.0.1",  # where services are for the world
+    "cluster": "10.250.0.1",  # a ClusterIP
+    "itself": "169.254.42.1",  # as whom a pod sees what it sends to itself by a service
 }
 FLAGS = {"syn": "S", "ack": "A", "synack": "SA", "fin": "FA", "rst": "R", "psh": "PA"}
 ERRORS = {"unreachable": (3, 3), "fragmentation-needed": (3, 4), "expired": (11, 0)}
