@@ -1,6 +1,6 @@
 """`make bench`: every measurement, one cluster set after the other, into docs/benchmarks.md.
 
-Named sections only: `python -m tests.bench services kube_proxy`.
+Named sections only: `python -m tests.bench services kube_proxy_iptables`.
 """
 
 import contextlib
@@ -8,13 +8,15 @@ import pathlib
 import sys
 import tempfile
 
-from tests.bench import agent, datapath, policies, policy, policy_scale, report, services
+from tests.bench import agent, datapath, nodeport, policies, policy, policy_scale, report, services
 from tests.bench.cluster import ROOT, cluster
 from tests.netbench import build
 
 NATIVE = ("--set", "routingMode=native", "--set", "autoDirectNodeRoutes=true")
 POD_CIDRS = ("--set", "ipv4NativeRoutingCIDR=10.0.0.0/8")
-SECTIONS = ("policy_scale", "datapath", "policy", "agent", "services", "kube_proxy")
+KUBE_PROXY = {"kube_proxy_iptables": "iptables", "kube_proxy_nftables": "nftables"}  # section -> mode
+NODE_PORT = {"nodeport": 1, "nodeport_1000": 1_000, "nodeport_10000": 10_000}  # section -> services
+SECTIONS = ("policy_scale", "datapath", "policy", "agent", "services", *KUBE_PROXY, *NODE_PORT)
 
 
 def main() -> None:
@@ -32,8 +34,12 @@ def main() -> None:
             _packets(page, netbench)
         if wanted & {"services", "policy", "agent"}:
             _seta(page, netbench, wanted)
-        if "kube_proxy" in wanted:
-            _kube_proxy(page, netbench)
+        for section, mode in KUBE_PROXY.items():
+            if section in wanted:
+                _kube_proxy(page, netbench, mode)
+        for section, size in NODE_PORT.items():
+            if section in wanted:
+                _node_ports(page, netbench, size)
 
 
 def _packets(page: report.Report, netbench: pathlib.Path) -> None:
@@ -62,11 +68,24 @@ def _seta(page: report.Report, netbench: pathlib.Path, wanted: set[str]) -> None
             page.add(report.Section("Agent", agent.HOW, agents))
 
 
-def _kube_proxy(page: report.Report, netbench: pathlib.Path) -> None:
-    for mode in ("iptables", "nftables"):
-        with cluster(f"bench-{mode}", "--network", "plain", "--kube-proxy", mode) as plain:
-            for section in services.measure(f"kube-proxy {mode}", plain, netbench):
-                page.add(section)
+def _kube_proxy(page: report.Report, netbench: pathlib.Path, mode: str) -> None:
+    with cluster(f"bench-{mode}", "--network", "plain", "--kube-proxy", mode) as plain:
+        for section in services.measure(f"kube-proxy {mode}", plain, netbench):
+            page.add(section)
+
+
+def _node_ports(page: report.Report, netbench: pathlib.Path, size: int) -> None:
+    """A second Seta with one service stands beside many, so that the same rounds tell what their number costs."""
+    with contextlib.ExitStack() as stack:
+        clusters = {}
+        for mode in KUBE_PROXY.values():
+            plain = cluster(f"bench-{mode}", "--network", "plain", "--kube-proxy", mode)
+            clusters[f"kube-proxy {mode}"] = stack.enter_context(plain)
+        if size > 1:
+            clusters["Seta with few services"] = stack.enter_context(cluster("bench-few", *NATIVE, *POD_CIDRS))
+        clusters["Seta"] = stack.enter_context(cluster("bench-seta", *NATIVE, *POD_CIDRS))
+        sizes = {label: size if label != "Seta with few services" else 1 for label in clusters}
+        page.add(nodeport.measure(clusters, netbench, sizes))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import yaml
 
 from tests.bench.cluster import Cluster
 
-PARALLEL = 32
+PARALLEL = 16  # more make them wait for each other at the allocation of addresses
 
 
 def create(cluster: Cluster, path: str, objects: Iterable[dict[str, Any]]) -> None:

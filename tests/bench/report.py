@@ -7,24 +7,29 @@ import platform
 import statistics
 from collections.abc import Sequence
 
+HEADING = "## "
+
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """What was measured: samples in one unit, and where there is one, the baseline of the same run and the goal."""
+    """What was measured: samples in one unit, and where there are any, baselines of the same run, and the goal."""
 
     name: str
     unit: str
     samples: Sequence[float]
     baseline: "Figure | None" = None
     goal: str = ""
+    more: Sequence["Figure"] = ()  # further baselines
 
     @property
     def median(self) -> float:
         return statistics.median(self.samples)
 
     @property
-    def ratio(self) -> float | None:
-        return self.median / self.baseline.median if self.baseline else None
+    def ratios(self) -> str:
+        """Against each baseline, as the page says it."""
+        against = [*([self.baseline] if self.baseline else []), *self.more]
+        return ", ".join(f"{self.median / one.median:.2f} × {one.name}" for one in against)
 
     def percentile(self, share: float) -> float:
         ordered = sorted(self.samples)
@@ -41,18 +46,25 @@ class Section:
 class Report:
     """The page, written anew after every section: a run that breaks off keeps what it measured.
 
-    `kept` holds each section as it was rendered last, so that single sections can be measured again.
+    The page is its own store: sections that are not measured stay as they stand there, so that single ones can be
+    measured again. `raw` gets every sample of the sections measured since it was last removed, for other programs.
     """
 
-    def __init__(self, page: pathlib.Path, kept: pathlib.Path) -> None:
-        self._page, self._kept = page, kept
-        self._sections: dict[str, str] = json.loads(kept.read_text()) if kept.exists() else {}  # title -> Markdown
+    def __init__(self, page: pathlib.Path, raw: pathlib.Path) -> None:
+        self._page, self._raw = page, raw
 
     def add(self, section: Section) -> None:
-        self._sections[section.title] = _section(section)
-        self._kept.parent.mkdir(exist_ok=True)
-        self._kept.write_text(json.dumps(self._sections))
-        self._page.write_text("\n".join([_head(), *self._sections.values()]))
+        sections = {**self._sections(), section.title: _section(section)}
+        self._page.write_text("\n".join([_head(), *sections.values()]))
+        samples = json.loads(self._raw.read_text()) if self._raw.exists() else {}
+        samples[section.title] = {figure.name: [figure.unit, *figure.samples] for figure in section.figures}
+        self._raw.parent.mkdir(exist_ok=True)
+        self._raw.write_text(json.dumps(samples, indent=1))
+
+    def _sections(self) -> dict[str, str]:
+        """Title -> Markdown of the sections that the page has, in its order."""
+        _, *parts = self._page.read_text().split(f"\n{HEADING}") if self._page.exists() else [""]
+        return {part.partition("\n")[0]: f"{HEADING}{part.rstrip()}\n" for part in parts}
 
 
 def _head() -> str:
@@ -75,13 +87,12 @@ def _cpu() -> str:
 def _section(section: Section) -> str:
     rows = "\n".join(_row(figure) for figure in section.figures)
     head = "| what | median | spread | ratio | goal |\n|---|---|---|---|---|"
-    return f"## {section.title}\n\n{section.how}\n\n{head}\n{rows}\n"
+    return f"{HEADING}{section.title}\n\n{section.how}\n\n{head}\n{rows}\n"
 
 
 def _row(figure: Figure) -> str:
     spread = f"[{_number(min(figure.samples))} – {_number(max(figure.samples))}], n={len(figure.samples)}"
-    ratio = f"{figure.ratio:.2f} × {figure.baseline.name}" if figure.baseline else ""
-    return f"| {figure.name} | {_number(figure.median)} {figure.unit} | {spread} | {ratio} | {figure.goal} |"
+    return f"| {figure.name} | {_number(figure.median)} {figure.unit} | {spread} | {figure.ratios} | {figure.goal} |"
 
 
 def _number(value: float) -> str:

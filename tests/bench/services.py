@@ -2,7 +2,7 @@
 
 import pathlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests.bench import objects, report
@@ -12,6 +12,11 @@ SIZES = (1, 1_000, 10_000)
 ROUNDS = 7
 SECONDS = "2"
 PORT = 7000
+SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
+HOW = (
+    f"Connect, one byte each way, close; {ROUNDS} rounds of {SECONDS} s in turns; two backends; "
+    "each round another service, from the first to the last."
+)
 
 
 def measure(label: str, cluster: Cluster, netbench: pathlib.Path) -> Iterator[report.Section]:
@@ -20,40 +25,39 @@ def measure(label: str, cluster: Cluster, netbench: pathlib.Path) -> Iterator[re
     for n in range(2):
         cluster.serve(f"backend-{n}")
     cluster.pod("dialer", "k8s-w1", netbench)
-    how = f"Connect, one byte each way, close; {ROUNDS} rounds of {SECONDS} s in turns; two backends; the last service."
     figures: list[report.Figure] = []
     present = 0
     for size in SIZES:
         _grow(cluster, range(present, size), addresses)
         present = size
-        target = cluster.get("service", f"bench-{size - 1}")["spec"]["clusterIP"]
-        _until_served(cluster, target)
-        figures += _compare(label, cluster, size, addresses[0], target)
-        yield report.Section(f"ClusterIP, {label}", how, figures)
+        targets = [_cluster_ip(cluster, (size - 1) * n // (ROUNDS - 1)) for n in range(ROUNDS)]
+        until(lambda last=targets[-1]: _served(cluster, last), targets[-1])
+        figures += _compare(label, cluster, size, addresses[0], targets)
+        yield report.Section(f"ClusterIP, {label}", HOW, figures)
 
 
-def _compare(label: str, cluster: Cluster, size: int, direct: str, target: str) -> list[report.Figure]:
-    samples: dict[str, list[float]] = {direct: [], target: []}
-    for _ in range(ROUNDS):
-        for host, rates in samples.items():
+def _compare(label: str, cluster: Cluster, size: int, direct: str, targets: list[str]) -> list[report.Figure]:
+    samples: tuple[list[float], list[float]] = ([], [])
+    for target in targets:
+        for host, rates in zip((direct, target), samples, strict=True):
             rates.append(float(cluster.netbench("dialer", "crr", host, str(PORT), SECONDS, "1")))
-    base = report.Figure(f"pod address, {size:,} services", "conn/s", samples[direct])
+    base = report.Figure(f"pod address, {size:,} services", "conn/s", samples[0])
     goal = "≥ 0.97" if label == "Seta" else ""
-    return [base, report.Figure(f"ClusterIP, {size:,} services", "conn/s", samples[target], base, goal)]
+    return [base, report.Figure(f"ClusterIP, {size:,} services", "conn/s", samples[1], base, goal)]
 
 
 def _grow(cluster: Cluster, numbers: range, addresses: list[str]) -> None:
-    objects.create(cluster, "/api/v1/namespaces/default/services", map(_service, numbers))
-    path = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
-    objects.create(cluster, path, (_slice(number, addresses) for number in numbers))
+    objects.create(cluster, "/api/v1/namespaces/default/services", map(service, numbers))
+    objects.create(cluster, SLICES, (endpoints(number, addresses) for number in numbers))
 
 
-def _service(number: int) -> dict[str, Any]:
+def service(number: int) -> dict[str, Any]:
     ports = [{"name": "echo", "port": PORT, "protocol": "TCP"}]
     return {"metadata": {"name": f"bench-{number}"}, "spec": {"ports": ports}}
 
 
-def _slice(number: int, addresses: list[str]) -> dict[str, Any]:
+def endpoints(number: int, addresses: list[str]) -> dict[str, Any]:
+    """The EndpointSlice of a service that has no selector."""
     name = f"bench-{number}"
     return {
         "metadata": {"name": name, "labels": {"kubernetes.io/service-name": name}},
@@ -63,16 +67,18 @@ def _slice(number: int, addresses: list[str]) -> dict[str, Any]:
     }
 
 
-def _until_served(cluster: Cluster, target: str, within: float = 300) -> None:
-    for _ in _tries(within):
-        probe = ["exec", "dialer", "--", "sh", "-c", f"nc -z -w 1 {target} {PORT} && echo served || true"]
-        if "served" in cluster.kubectl(*probe):
-            return
-    raise TimeoutError(f"{target} was not served within {within:.0f} s")
+def _cluster_ip(cluster: Cluster, number: int) -> str:
+    return str(cluster.get("service", f"bench-{number}")["spec"]["clusterIP"])
 
 
-def _tries(within: float) -> Iterator[None]:
+def _served(cluster: Cluster, target: str) -> bool:
+    probe = f"nc -z -w 1 {target} {PORT} && echo served || true"
+    return "served" in cluster.kubectl("exec", "dialer", "--", "sh", "-c", probe)
+
+
+def until(served: Callable[[], bool], what: str, within: float = 300) -> None:
     end = time.monotonic() + within
-    while time.monotonic() < end:
-        yield
+    while not served():
+        if time.monotonic() > end:
+            raise TimeoutError(f"{what} was not served within {within:.0f} s")
         time.sleep(0.5)
