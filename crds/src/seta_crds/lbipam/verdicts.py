@@ -46,8 +46,6 @@ def _valid(allocation: Allocation, pool: Pool) -> Condition:
         return _condition("Valid", "False", "NotUnderstood", f"{told}. {gives}; correct or remove what is wrong.")
     if not pool.blocks:
         return _condition("Valid", "False", "NoAddresses", "spec.blocks is empty: the pool has no address to give.")
-    if not allocation.layout.total[pool.name]:
-        return _condition("Valid", "False", "NoAddresses", "It keeps its only addresses back: allowFirstLastIPs is No.")
     if pool.disabled:
         return _condition("Valid", "True", "Disabled", "It gives no more addresses; those given stay.")
     if not allocation.selected[pool.name]:
