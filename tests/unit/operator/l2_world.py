@@ -51,17 +51,19 @@ class Agent:
 
     def renewing(self) -> float:
         """The API server carries a renewal out; returns when it was begun."""
-        begun = self._world.now
-        state = {"uid": self.uid, "released": self.released, "interfaces": self.devices}
+        self.tell({"uid": self.uid, "released": self.released, "interfaces": self.devices})
+        return self._world.now
+
+    def tell(self, state: JSON) -> None:
+        """The API server puts the heartbeat down."""
         meta = {
             "namespace": NAMESPACE,
             "name": names.node_lease_name(self.name),
             "annotations": {names.L2_STATE_ANNOTATION: json.dumps(state)},
         }
-        renewed = dt.datetime.fromtimestamp(begun, dt.UTC).isoformat()
+        renewed = dt.datetime.fromtimestamp(self._world.now, dt.UTC).isoformat()
         spec = {"holderIdentity": self.name, "renewTime": renewed, "number": self._world.number()}
         self._world.bench.api.put(names.LEASE, {"kind": "Lease", "metadata": meta, "spec": spec})
-        return begun
 
     def renewed(self, begun: float) -> None:
         """The answer to a renewal comes."""
