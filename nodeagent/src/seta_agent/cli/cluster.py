@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,6 +39,14 @@ def agents(node: str = "") -> list[Agent]:
     if not chosen:
         raise CliError(f"no agent runs on node {node}; there are {', '.join(agent.node for agent in found)}")
     return chosen
+
+
+def objects(*arguments: str) -> list[Any]:
+    """Objects of the API server, as `kubectl get` is asked for them. Raises CliError."""
+    if shutil.which("kubectl") is None:
+        raise CliError("there is no kubectl, and the API server is asked by it")
+    listed = json.loads(_kubectl("get", *arguments, "-o", "json"))
+    return list(listed["items"])
 
 
 def ask(chosen: Sequence[Agent], words: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:

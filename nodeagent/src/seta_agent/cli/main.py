@@ -12,7 +12,7 @@ from typing import Any
 
 from seta_agent.cli import local, merge
 from seta_agent.cli.commands import COMMANDS, Command, as_json
-from seta_agent.cli.errors import FAILED, CliError
+from seta_agent.cli.errors import FAILED, USAGE, CliError
 
 TYPES = ("drop", "trace", "policy-verdict")
 
@@ -36,10 +36,7 @@ def run(words: Sequence[str]) -> int:
     known = parser()
     args = known.parse_args(words)
     if args.command is None:
-        from seta_agent.cli import monitor  # noqa: PLC0415 - its imports are for it alone
-
-        monitor.run(args)
-        return 0
+        return int(args.run(args))
     if wrong := args.command.check(args):
         known.error(wrong)
     try:
@@ -115,8 +112,39 @@ def parser() -> argparse.ArgumentParser:
     monitor = groups[()].add_parser("monitor", help="what happens to packets, as it happens", parents=[common])
     monitor.add_argument("--type", choices=TYPES, default="", help="only this type of event")
     monitor.add_argument("--until-stdin-ends", action="store_true", help=argparse.SUPPRESS)
-    monitor.set_defaults(command=None)
+    monitor.set_defaults(command=None, run=_monitor)
+    preview = _group(groups, ("lb",)).add_parser("preview", help="what editing address pools would do to Services")
+    _preview_options(preview)
+    preview.set_defaults(command=None, run=_preview)
     return top
+
+
+def _monitor(args: argparse.Namespace) -> int:
+    from seta_agent.cli import monitor  # noqa: PLC0415 - its imports are for it alone
+
+    monitor.run(args)
+    return 0
+
+
+def _preview(args: argparse.Namespace) -> int:
+    """Asks the API server, not agents. Raises CliError with the code for what it cannot say."""
+    from seta_agent.cli import lbpreview  # noqa: PLC0415 - its imports are for it alone
+
+    try:
+        found, code = lbpreview.answer(args)
+    except CliError as error:
+        error.code = USAGE
+        raise
+    print(encode(found, args.output) if args.output else lbpreview.text(found, headers=not args.no_headers))
+    return code
+
+
+def _preview_options(parser: argparse.ArgumentParser) -> None:
+    files: dict[str, Any] = {"action": "append", "default": []}
+    parser.add_argument("-f", "--filename", metavar="FILE", help="pools as they would be; - is stdin", **files)
+    parser.add_argument("--delete", metavar="NAME", help="a pool that would be deleted", **files)
+    parser.add_argument("-o", "--output", choices=("json", "yaml"), default="", help="print the data, not a table")
+    parser.add_argument("--no-headers", action="store_true", help="print the rows of the table only")
 
 
 def _group(groups: dict[tuple[str, ...], Any], path: tuple[str, ...]) -> Any:
