@@ -8,6 +8,7 @@ import subprocess
 import numpy as np
 import pytest
 
+from seta_agent.api.kernel import KernelReader
 from seta_agent.bpf import syscall
 from seta_agent.bpf.maps import Map
 from seta_agent.programmer import devices, gc, node
@@ -348,3 +349,17 @@ async def test_a_pod_with_an_interface_already_is_refused(lab):
             pod.netns, lambda: devices.create_pod_veth(pod.netns, "other", IP("10.1.1.9"), IP("10.1.1.1"), 1450)
         )
     assert not caught.value.retry
+
+
+@on_a_node
+async def test_a_maglev_table_can_be_looked_into(lab):
+    agent = await lab.start(bpf_lb_algorithm="maglev", bpf_lb_maglev_table_size=251)
+    row = service("10.1.2.5", "10.1.2.6")
+    (port,) = row.ports
+    front = Frontend(18, "NodePort", IP("0.0.0.0"), 30080)
+    lab.tables.services.set(WEB, dataclasses.replace(row, ports=(dataclasses.replace(port, frontends=(front,)),)))
+    await lab.applied()
+    tables = dict(KernelReader(lab.settings, agent).inner_words("cilium_lb4_maglev"))
+    ids = set(agent.dump_map("cilium_lb4_backends_v3")[0].tolist())
+    assert {len(words) for words in tables.values()} == {251}
+    assert set(tables[18].tolist()) == ids

@@ -106,6 +106,19 @@ def test_backends_and_source_ranges_of_both_families_are_listed(dump):
     assert shown["source_ranges"] == [{"id": 9, "range": "2001:db8::/64"}, {"id": 17, "range": "203.0.113.0/24"}]
 
 
+def test_a_maglev_table_is_told_by_its_backends_shares_and_one_alone_whole():
+    ours = {"cilium_lb4_maglev": [(17, [3, 4, 3])], "cilium_lb6_maglev": [(18, [5])]}
+
+    def tables(name):
+        return [(number, np.array(words, np.uint32)) for number, words in ours[name]]
+
+    assert lbdumps.maglev(tables) == [
+        {"id": 17, "entries": 3, "backends": [{"id": 3, "entries": 2}, {"id": 4, "entries": 1}]},
+        {"id": 18, "entries": 1, "backends": [{"id": 5, "entries": 1}]},
+    ]
+    assert [lbdumps.maglev_table(tables, number) for number in (17, 18, 19)] == [[3, 4, 3], [5], None]
+
+
 FRONT4 = {"address": ip("10.96.0.10"), "dport": 80, "proto": 6, "scope": 1, "backend_slot": 2}
 SERVICE = {"backend_id": 3, "count": 2, "qcount": 1, "rev_nat_index": 17, "flags": 0x10, "flags2": 0x20}
 COOKIE6 = (4711).to_bytes(8, "little") + bytes(8)

@@ -194,6 +194,10 @@ ANSWERS = {  # command -> what the API answers
     "bpf lb list --backends": LB,
     "bpf lb list --revnat": LB,
     "bpf lb list --source-ranges": LB,
+    "bpf lb maglev list": [
+        {"id": 17, "entries": 251, "backends": [{"id": 3, "entries": 126}, {"id": 4, "entries": 125}]}
+    ],
+    "bpf lb maglev get 17": {"id": 17, "table": [3, 4, 4, 3]},
     "bpf policy get 7": POLICY,
     "bpf policy get 7 -n": POLICY,
     "bpf policy get 8": [],

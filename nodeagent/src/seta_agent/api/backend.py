@@ -180,6 +180,17 @@ class Backend:
     async def bpf_lb(self) -> Json:
         return await self._read(lambda: lbdumps.lb(self._kernel.dump))
 
+    async def bpf_maglev(self) -> list[Json]:
+        return await self._read(lambda: lbdumps.maglev(self._kernel.inner_words))
+
+    async def bpf_maglev_table(self, name: str) -> Json:
+        table = None
+        if name.isdigit():
+            table = await self._read(lambda: lbdumps.maglev_table(self._kernel.inner_words, int(name)))
+        if table is None:
+            raise NotFoundError(f"service {name} has no Maglev table; see `seta bpf lb maglev list`")
+        return {"id": int(name), "table": table}
+
     async def bpf_policy(self, name: str) -> list[Json]:
         number = HOST_ENDPOINT if name == str(HOST_ENDPOINT) and self._guards_host() else self._endpoint(name).id
         keys, values = await self._read(lambda: self._kernel.dump(f"{POLICY_MAP}{number:05d}"))

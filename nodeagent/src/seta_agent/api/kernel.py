@@ -3,12 +3,15 @@
 Beside the programmer, not through its reconcilers: what people ask for is what the kernel holds now.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from seta_agent.bpf.btf import Btf
+from seta_agent.bpf.errors import BpfError
+from seta_agent.bpf.maps import Map
 from seta_agent.monitor.ring import EventRing
 from seta_agent.programmer.node import NodeProgrammer
 from seta_agent.settings import Settings
@@ -42,6 +45,13 @@ class KernelReader:
     def dump(self, name: str) -> tuple[Array, Array]:
         """Keys and values, with the field names of the BTF; per-CPU values have one more axis."""
         return self._programmer.dump_map(name)
+
+    def inner_words(self, name: str) -> Iterator[tuple[int, Array]]:
+        """Of a map of arrays of one value: key, and that value as 32-bit words. One that goes meanwhile is left out."""
+        keys, numbers = self.dump(name)
+        for key, number in sorted(zip(keys.tolist(), numbers.tolist(), strict=True)):
+            with contextlib.suppress(BpfError), contextlib.closing(Map.by_id(number)) as inner:
+                yield key, np.frombuffer(inner.lookup(bytes(4)) or b"", np.uint32)
 
     def lost_events(self) -> int:
         """Events that found the ring full, since the node's start."""

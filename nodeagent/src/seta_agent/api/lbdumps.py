@@ -4,7 +4,7 @@
 `backend_id` than the slots of its backends: the seconds of its affinity and the number of its algorithm.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from seta_agent.api import values
 Json = dict[str, Any]
 Array = np.ndarray[Any, np.dtype[Any]]
 Dump = Callable[[str], tuple[Array, Array]]
-Tables = Mapping[int, Array]  # reverse NAT index -> the backend ids of its Maglev table
+Tables = Callable[[str], Iterable[tuple[int, Array]]]  # map -> reverse NAT index, backend ids of its Maglev table
 FAMILIES = (("4", 1), ("6", 2))  # part of a map's name, family
 AFFINITY_BITS = 24
 ALGORITHMS = {0: "default", 1: "random", 2: "maglev"}
@@ -34,6 +34,26 @@ def lb(dump: Dump) -> Json:
         "reverse_nat": sorted(reverse, key=lambda item: int(item["id"])),
         "source_ranges": sorted(ranges, key=lambda item: (int(item["id"]), str(item["range"]))),
     }
+
+
+def maglev(tables: Tables) -> list[Json]:
+    """Each service's Maglev table by reverse NAT index: how many of its entries each backend has."""
+    return [
+        {"id": number, "entries": len(words), "backends": _shares(words)}
+        for part, _ in FAMILIES
+        for number, words in tables(f"cilium_lb{part}_maglev")
+    ]
+
+
+def maglev_table(tables: Tables, number: int) -> list[int] | None:
+    """One service's table: backend ids in the order of hashes; None where there is none."""
+    every = (one for part, _ in FAMILIES for one in tables(f"cilium_lb{part}_maglev"))
+    return next((words.tolist() for found, words in every if found == number), None)
+
+
+def _shares(words: Array) -> list[Json]:
+    numbers, counts = np.unique(words, return_counts=True)
+    return [{"id": int(number), "entries": int(count)} for number, count in zip(numbers, counts, strict=True)]
 
 
 def _services(keys: Array, entries: Array, family: int) -> Iterator[Json]:

@@ -60,6 +60,7 @@ class ApiServer:
             "/v1/policy/selectors": back.selectors,
             "/v1/config": back.config,
             "/v1/bpf/lb": back.bpf_lb,
+            "/v1/bpf/lb/maglev": back.bpf_maglev,
             "/v1/bpf/policy": back.bpf_policies,
             "/v1/bpf/ipcache": back.bpf_ipcache,
             "/v1/bpf/ct": back.bpf_ct,
@@ -72,6 +73,7 @@ class ApiServer:
             "/v1/endpoints/{name}/config": back.endpoint_options,
             "/v1/identities/{name}": back.identity,
             "/v1/maps/{name}": back.map,
+            "/v1/bpf/lb/maglev/{name}": back.bpf_maglev_table,
             "/v1/bpf/policy/{name}": back.bpf_policy,
         }
         for path, answer in plain.items():

@@ -48,6 +48,16 @@ class Map:
             os.close(fd)
             raise
 
+    @classmethod
+    def by_id(cls, number: int, key: Dtype | None = None, value: Dtype | None = None) -> "Map":
+        """An inner map, as a map of maps names it. `BpfError(NOT_FOUND)` where it is gone by now."""
+        fd = syscall.map_by_id(number)
+        try:
+            return cls(fd, key, value)
+        except BpfError:
+            os.close(fd)
+            raise
+
     def close(self) -> None:
         if self.fd >= 0:
             os.close(self.fd)

@@ -17,7 +17,7 @@ from seta_agent.bpf.errors import BpfError, Reason, from_errno
 
 NUMBER = {"x86_64": 321, "aarch64": 280}.get(platform.machine(), 321)
 MAP_CREATE, MAP_LOOKUP, MAP_UPDATE, MAP_DELETE = 0, 1, 2, 3
-OBJ_PIN, OBJ_GET, TEST_RUN, GET_INFO, PROG_QUERY = 6, 7, 10, 15, 16
+OBJ_PIN, OBJ_GET, TEST_RUN, MAP_BY_ID, GET_INFO, PROG_QUERY = 6, 7, 10, 14, 15, 16
 LOOKUP_BATCH, UPDATE_BATCH, DELETE_BATCH = 24, 26, 27
 LINK_CREATE, LINK_UPDATE = 28, 29
 XDP, TCX_INGRESS, TCX_EGRESS = 37, 46, 47
@@ -143,6 +143,11 @@ def get(path: pathlib.Path) -> int:
     """A descriptor of what is pinned there; `BpfError(NOT_FOUND)` where nothing is."""
     where, _keep = _pointer(os.fsencode(path) + b"\0")
     return bpf(OBJ_GET, struct.pack("=QII", where, 0, 0), f"opening the pin {path}")[0]
+
+
+def map_by_id(number: int) -> int:
+    """A descriptor of a map by its kernel id, for looking into a map of maps. Needs CAP_SYS_ADMIN."""
+    return bpf(MAP_BY_ID, struct.pack("=III", number, 0, 0), f"opening the map with id {number}")[0]
 
 
 def map_info(fd: int) -> MapInfo:

@@ -200,6 +200,19 @@ COMMANDS = (
         ),
     ),
     Command(
+        "bpf lb maglev list",
+        "shares of backends in each service's Maglev table",
+        _at("/v1/bpf/lb/maglev"),
+        lambda data, _: lb.maglev_list(data),
+    ),
+    Command(
+        "bpf lb maglev get",
+        "one service's Maglev table",
+        lambda args: f"/v1/bpf/lb/maglev/{args.id}",
+        lambda data, _: lb.maglev_get(data),
+        options=(positional("id", "its id in `service list`", type=int),),
+    ),
+    Command(
         "bpf policy get",
         "an endpoint's policy in the kernel, with what it let through",
         _policy_maps,

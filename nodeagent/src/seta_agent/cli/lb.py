@@ -48,6 +48,19 @@ def _service(item: Item) -> str:
     return f"{_address(item)}{scope} ({item['slot']})"
 
 
+def maglev_list(items: list[Item]) -> list[Row]:
+    """How many entries of its table each backend of a service has: tables are long, and `get` prints one whole."""
+    rows: list[Row] = [["SVC ID", "LOOKUP TABLE"]]
+    for item in items:
+        shares = ", ".join(f"{backend['id']}: {backend['entries']}" for backend in item["backends"])
+        rows.append([str(item["id"]), f"{item['entries']} entries of [{shares}]"])
+    return rows
+
+
+def maglev_get(data: Item) -> list[Row]:
+    return [["SVC ID", "LOOKUP TABLE"], [str(data["id"]), f"[{', '.join(map(str, data['table']))}]"]]
+
+
 def _value(item: Item) -> str:
     """As `map get` shows it."""
     high, low = divmod(item["flags"], 256)
