@@ -178,7 +178,7 @@ INLINE void ct_touch(struct ct_entry *entry, const struct pkt *p, bool tcp, bool
 	__u32 lifetime;
 
 	__sync_fetch_and_add(&entry->packets, 1);
-	__sync_fetch_and_add(&entry->bytes, p->skb->len);
+	__sync_fetch_and_add(&entry->bytes, p->len);
 	if (tcp && p->fragment != FRAGMENT_LATER)
 		ct_touch_tcp(entry, p, reply);
 	lifetime = p->now + ct_timeout(entry->flags, tcp);

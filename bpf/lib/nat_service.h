@@ -17,20 +17,26 @@
 #undef THIS_FILE
 #define THIS_FILE FILE_NAT_SERVICE_H
 
+/* The two keys of the mapping, and whose it is. */
+INLINE void nat_service_search(const struct tuple *t, const struct service *s, union ct_key *out,
+			       struct nat_search *search)
+{
+	search->entry = (struct nat4_entry){ 0, t->saddr.v4, t->sport, s->rev_nat_index };
+	search->answer = (struct ct4_tuple){ cfg.node_ip.v4, s->backend, 0, s->backend_port,
+					     t->proto, CT_TUPLE_IN };
+	ct_key_forward(out, t, FAMILY_V4, CT_TUPLE_SERVICE);
+}
+
 /* Stage: which address and port of the node's the packet leaves with. Before anything is
  * rewritten. An ICMP error makes no mapping.
  */
 COLD int nat_service_find(struct pkt *p, const struct service *s, struct nat4_entry *result)
 {
 	const struct tuple *t = p->is_error ? &p->inner : &p->t;
-	struct nat_search search = {
-		.entry = { 0, t->saddr.v4, t->sport, s->rev_nat_index },
-		.answer = { cfg.node_ip.v4, s->backend, 0, s->backend_port,
-			    t->proto, CT_TUPLE_IN },
-	};
+	struct nat_search search = {};
 	union ct_key out = {};
 
-	ct_key_forward(&out, t, FAMILY_V4, CT_TUPLE_SERVICE);
+	nat_service_search(t, s, &out, &search);
 	if (nat_find(&out.v4, &search, result))
 		return 0;
 	if (p->is_error)

@@ -46,6 +46,7 @@ struct pkt {
 						 * or find_target() */
 	struct ct_entry *ct;			/* ct_lookup(): the packet's connection in
 						 * either direction, or NULL */
+	__u32 len;				/* parse_l2(): bytes, with the Ethernet header */
 	__u32 family;				/* parse_l3() */
 	__u32 src_id;				/* identity; with src_ep, or from the VNI */
 	struct tuple t;				/* parse; nat rewrites it with the packet */

@@ -69,6 +69,7 @@ INLINE int parse_l2(struct pkt *p)
 
 	if (!eth)
 		return DROP(p, DROP_INVALID_PACKET);
+	p->len = p->skb->len;
 	p->ethertype = bpf_ntohs(eth->h_proto);
 	return 0;
 }
