@@ -57,10 +57,11 @@ def _lan_address(ground: Ground, node: str) -> str:
 
 
 def _of_interest(service: Manifest, client: str, door: Door, protocol: str) -> bool:
-    """Source ranges are asked of the world alone: a pod's short way does not pass them, kube-proxy's does."""
+    """Source ranges are asked of the world alone: a pod's short way does not pass them, kube-proxy's does. SCTP is not
+    asked at node ports, as they are never the backend's own: the checksum covers the ports, and stays as it was."""
     if "loadBalancerSourceRanges" in service["spec"] and door.kind == "Outside":
         return client == "world"
-    return protocol != "SCTP" or client in ("near", "apart", "world")
+    return protocol != "SCTP" or (client in ("near", "apart", "world") and door.kind != "NodePort")
 
 
 def _of_host_ports(ground: Ground) -> Iterable[Probe]:
