@@ -17,6 +17,7 @@ WRITTEN_BY_USERS = (
     names.CLUSTERWIDE_NETWORK_POLICY,
     names.K8S_NETWORK_POLICY,
     names.CIDR_GROUP,
+    names.LOAD_BALANCER_IP_POOL,
     names.L2_POLICY,
     names.NODE_POLICY_STATUS,
     names.SERVICE,

@@ -195,19 +195,19 @@ class Operator:
         self.log = plane.directory / f"operator-{name}.log"
         self._kubeconfig = plane.directory / "operator.kubeconfig"
         self._config = plane.directory / f"config-{name}"
-        self._config.mkdir()
+        self._config.mkdir(exist_ok=True)  # the cases start one again, after tests that had one of their own
         for key, value in config.items():
             (self._config / key.replace("_", "-")).write_text(value)
         self._process: subprocess.Popen[bytes] | None = None
         self._port = free_port()
 
-    def start(self) -> None:
+    def start(self, within: float = 30) -> None:
         """Start it and wait until it has listed the cluster."""
         program = pathlib.Path(sys.executable).with_name("seta-operator")
         command = (program, "--config-dir", self._config, "--health-port", self._port)
         self._process = start(self.log, *command, env={"KUBECONFIG": str(self._kubeconfig)})
         try:
-            eventually(lambda: self.health()[0] == 200 or self._process.poll() is not None, 30, "operator healthy")
+            eventually(lambda: self.health()[0] == 200 or self._process.poll() is not None, within, "operator healthy")
             assert self._process.poll() is None, "the operator has ended"
         except AssertionError as error:
             raise AssertionError(
@@ -218,6 +218,12 @@ class Operator:
         if self._process is not None:
             end(self._process, how)
             self._process = None
+
+    @property
+    def pid(self) -> int:
+        """Of its process, while it runs."""
+        assert self._process is not None
+        return self._process.pid
 
     def health(self) -> tuple[int, str]:
         """Status and text of /healthz; 0 where nobody answers."""

@@ -61,7 +61,13 @@ def use(lone_operator: Operator, api: Client) -> None:
     for number in range(257):
         api.apply(node(f"n{number:03}", number % 250 + 1))
     announced = [agents.policy(interfaces=["eth0", "("]), agents.external("out", "192.0.2.7")]
-    made = [*announced, pod("a", crew="x"), service("s"), policy("p", app="a"), endpoint("a", 300, app="a")]
+    lan = {
+        "kind": "CiliumLoadBalancerIPPool",
+        "metadata": {"name": "lan"},
+        "spec": {"blocks": [{"cidr": "10.9.0.0/28"}]},
+    }
+    outer = {**service("outer"), "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]}}
+    made = [lan, outer, *announced, pod("a", crew="x"), service("s"), policy("p", app="a"), endpoint("a", 300, app="a")]
     for body in made:
         api.apply(body)
     eventually(lambda: complete(api), 30, "everything written")
@@ -93,5 +99,7 @@ def complete(api: Client) -> bool:
     seen = cluster.seen(api)
     valid = all(seen[kind.kind] and "status" in next(iter(seen[kind.kind].values())) for kind in cluster.JUDGED)
     np = seen["CompiledPolicy"].get("np.default.np", {})
-    told = "status" in np and any("status" in one for one in seen["CiliumNode"].values())
+    served = all("conditions" in one.get("status", {}) for one in api.list(names.LOAD_BALANCER_IP_POOL))
+    served = served and bool(api.get(names.SERVICE, "outer", "default")["status"]["loadBalancer"])
+    told = "status" in np and served and any("status" in one for one in seen["CiliumNode"].values())
     return valid and told and all(seen[kind.kind] for kind in cluster.WRITTEN_BY_OPERATOR)
