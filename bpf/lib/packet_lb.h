@@ -42,9 +42,10 @@ INLINE struct lb_service *packet_lb_elsewhere(const struct pkt *p)
 /* Its index says nothing of which node was asked. */
 COLD int packet_lb_remember(struct pkt *p, const struct service *s)
 {
+	__be32 client = s->backend == p->t.saddr.v4 ? cfg.loopback_ip4 : p->t.saddr.v4;
 	union ct_key key = {};
 
-	key.v4 = (struct ct4_tuple){ p->t.saddr.v4, s->backend, p->t.sport,
+	key.v4 = (struct ct4_tuple){ client, s->backend, p->t.sport,
 				     s->backend_port, p->t.proto, NAT_FRONT };
 	front_remember(&key, p->t.daddr.v4, p->t.dport, s->rev_nat_index);
 	p->new_flags |= CT_FRONT_IN_NAT;

@@ -49,6 +49,7 @@ class Datapath:
 
     def __init__(self, sandbox: Sandbox, name: str, **config: Any) -> None:
         self.sandbox = sandbox
+        self.name = name
         self.ifindex: dict[str, int] = {}  # device -> index
         self.maps: dict[str, Map] = {}  # name -> map
         self.objects: dict[str, libbpf.Object] = {}  # program -> object

@@ -3,7 +3,7 @@
 <source> to <destination> <protocol> [words]. Names stand for addresses (WORLD). A number is the destination port;
 `from N` the source port (40000 where nothing is said); TCP flags by name; `echo N` and `reply N` for ICMP;
 `first fragment N` and `later fragment N` with the datagram's number; `length N`: bytes of payload; `about ...` ends an
-ICMP error with its cause.
+ICMP error with its cause. `whole`: may not be fragmented.
 """
 
 from scapy.layers.inet import ICMP, IP, TCP, UDP
@@ -85,6 +85,7 @@ def datagram(sentence: str) -> Packet:
     source, _, destination, protocol, *rest = head.split()
     words = Words(rest)
     ip = IP(src=address(source), dst=address(destination), id=1)
+    ip.flags = "DF" if words.flag("whole") else 0
     first, later = words.flag("first"), words.flag("later")
     if first or later:
         ip.id, ip.flags, ip.frag = words.number_after("fragment"), "MF" if first else 0, 100 if later else 0
