@@ -4,7 +4,7 @@ import ipaddress
 
 import pytest
 
-from seta_agent.programmer.stale import UdpBackends
+from seta_agent.programmer.offers import UdpBackends
 from seta_agent.tables import Backend, Frontend, Service, ServicePort, Table
 
 IP = ipaddress.ip_address

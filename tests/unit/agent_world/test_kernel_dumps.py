@@ -177,18 +177,24 @@ TUPLE = {"saddr": ip("10.0.1.5"), "sport": 4242, "daddr": ip("10.96.0.10"), "dpo
 def test_connections_that_are_over_are_not_shown_and_services_own_are_marked(dump):
     now = int(time.monotonic())
     dump.put("cilium_ct4_global", {**TUPLE, "flags": 0}, {"lifetime": now - 1})
-    dump.put("cilium_ct4_global", {**TUPLE, "flags": 4}, {"lifetime": now + 60, "flags": 0x5})
+    dump.put("cilium_ct4_global", {**TUPLE, "flags": 4}, {"lifetime": now + 60, "flags": 0x45, "backend_id": 3})
     (found,) = connections.ct(dump)
     assert (found["source"], found["destination"], found["direction"]) == ("10.0.1.5:4242", "10.96.0.10:80", "OUT")
-    assert (found["service"], found["flag_names"]) == (True, ["RxClosing", "SeenNonSyn"])
+    assert (found["service"], found["backend_id"], found["flag_names"]) == (True, 3, ["RxClosing", "SeenNonSyn", "DSR"])
 
 
-def test_a_translation_says_what_comes_of_the_packet_and_how_old_it_is(dump):
-    created = time.monotonic_ns() - 12 * 10**9
-    dump.put(
-        "cilium_snat_v4_external",
-        {**TUPLE, "flags": 1},
-        {"created": created, "to_addr": ip("10.0.1.5"), "to_port": 4242},
-    )
+@pytest.mark.parametrize(
+    ("flags", "direction", "service", "translated"),
+    [
+        (0, "OUT", False, "source"),
+        (1, "IN", False, "destination"),
+        (4, "OUT", True, "source"),
+        (5, "IN", True, "source"),
+    ],
+)
+def test_a_translation_says_what_comes_of_the_packet_and_how_old_it_is(dump, flags, direction, service, translated):
+    value = {"created": time.monotonic_ns() - 12 * 10**9, "to_addr": ip("10.0.1.5"), "to_port": 4242}
+    dump.put("cilium_snat_v4_external", {**TUPLE, "flags": flags}, value)
     (found,) = connections.nat(dump)
-    assert (found["direction"], found["to"], found["age"]) == ("IN", "10.0.1.5:4242", 12)
+    assert (found["direction"], found["service"], found["translated"]) == (direction, service, translated)
+    assert (found["to"], found["age"]) == ("10.0.1.5:4242", 12)

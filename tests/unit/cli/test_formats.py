@@ -138,16 +138,37 @@ CT = [
         "service": False,
     }
 ]
-SERVED = {**CT[0], "destination": "10.96.0.10:80", "service": True, "flags": 0, "flag_names": []}
-TRANSLATED = {"protocol": "UDP", "source": "10.0.1.5:4242", "destination": "1.1.1.1:53", "age": 12}
+SERVED = {**CT[0], "destination": "10.96.0.10:80", "service": True, "flags": 0, "flag_names": [], "backend_id": 3}
 NAT = [
-    {**TRANSLATED, "direction": "OUT", "to": "192.168.10.101:61000"},
     {
-        **TRANSLATED,
+        "protocol": "UDP",
+        "direction": "OUT",
+        "source": "10.0.1.5:4242",
+        "destination": "1.1.1.1:53",
+        "service": False,
+        "translated": "source",
+        "to": "192.168.10.101:61000",
+        "age": 12,
+    },
+    {
+        "protocol": "TCP",
+        "direction": "OUT",
+        "source": "203.0.113.9:4242",
+        "destination": "192.168.10.101:30080",
+        "service": True,
+        "translated": "source",
+        "to": "192.168.10.101:61001",
+        "age": 3,
+    },
+    {
+        "protocol": "UDP",
         "direction": "IN",
         "source": "1.1.1.1:53",
         "destination": "192.168.10.101:61000",
+        "service": False,
+        "translated": "destination",
         "to": "10.0.1.5:4242",
+        "age": 12,
     },
 ]
 MAPS = [{"name": "cilium_lxc", "entries": 2, "errors": 0, "cache": True}]

@@ -9,6 +9,7 @@ from seta_agent.cli import table
 from seta_agent.cli.table import Row
 
 Item = dict[str, Any]
+XLATE = {"source": "SRC", "destination": "DST"}
 EMPTY_POLICY = "Policy stats empty. Perhaps the policy enforcement is disabled?"
 
 
@@ -85,25 +86,24 @@ def l2_responder_list(items: list[Item]) -> list[Row]:
 
 def ct_list(items: list[Item]) -> str:
     return "\n".join(
-        f"{_ends(item)} {'service ' if item['service'] else ''}"
-        f"expires={item['expires']} Packets={item['packets']} Bytes={item['bytes']} "
+        f"{_ends(item)} expires={item['expires']} Packets={item['packets']} Bytes={item['bytes']} "
         f"TxFlagsSeen={item['tx_flags']:#04x} RxFlagsSeen={item['rx_flags']:#04x} "
         f"Flags={item['flags']:#06x} [ {''.join(f'{name} ' for name in item['flag_names'])}] "
         f"RevNAT={item['rev_nat']} SourceSecurityID={item['source_identity']}"
+        + (f" BackendID={item['backend_id']}" if item["service"] else "")
         for item in items
     )
 
 
 def nat_list(items: list[Item]) -> str:
-    """What goes out gets another source, what comes back another destination."""
     return "\n".join(
-        f"{_ends(item)} XLATE_{'DST' if item['direction'] == 'IN' else 'SRC'} {item['to']} Created={item['age']}sec ago"
-        for item in items
+        f"{_ends(item)} XLATE_{XLATE[item['translated']]} {item['to']} Created={item['age']}sec ago" for item in items
     )
 
 
 def _ends(item: Item) -> str:
-    return f"{item['protocol']} {item['direction']} {item['source']} -> {item['destination']}"
+    service = " service" if item["service"] else ""
+    return f"{item['protocol']} {item['direction']} {item['source']} -> {item['destination']}{service}"
 
 
 def map_list(items: list[Item]) -> list[Row]:

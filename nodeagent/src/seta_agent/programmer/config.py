@@ -53,6 +53,7 @@ def _services(settings: Settings) -> dict[str, Any]:
         "nodeport_max": nodeport_max,
         "bind_protection": int(settings.node_port_bind_protection),
         "sock_host_only": int(settings.bpf_lb_sock_hostns_only),
+        "no_backend_drop": int(settings.service_no_backend_response == "drop"),
         "maglev_size": settings.bpf_lb_maglev_table_size,
         "maglev_seed": int.from_bytes(seed[:4], "little"),  # the tables themselves come from all of it
     }

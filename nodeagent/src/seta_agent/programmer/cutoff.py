@@ -30,7 +30,7 @@ from seta_agent.tables import ReservedIdentity
 CONNTRACK = ("cilium_ct4_global", "cilium_ct_any4_global")
 IPCACHE = "cilium_ipcache_v2"
 DENIED = 0x8  # `enum ct_entry_flag` CT_DENIED
-TUPLE_IN = 1  # `enum ct_tuple_flag`
+TUPLE_IN, TUPLE_SERVICE = 1, 4  # `enum ct_tuple_flag`
 EXISTING = 2  # BPF_EXIST: what has expired meanwhile stays away
 ECHO_REQUEST = 8  # conntrack does not keep the type that opened an ICMP exchange; it is this one
 
@@ -65,7 +65,8 @@ def _judge_batch(conntrack: Map, judge: "Judge", subjects: Subjects, keys: Array
     incoming = keys["flags"] == TUPLE_IN
     own = np.where(incoming, keys["daddr"], keys["saddr"]).astype(np.uint32)
     addresses = np.fromiter(subjects.keys(), np.uint32, len(subjects))
-    chosen = np.isin(own, addresses) & (values["lifetime"] > int(time.monotonic()))
+    judged = (keys["flags"] & TUPLE_SERVICE) == 0  # to a frontend: policy is about its backend
+    chosen = judged & np.isin(own, addresses) & (values["lifetime"] > int(time.monotonic()))
     peers = np.where(incoming, keys["saddr"], keys["daddr"]).astype(np.uint32)
     changed = 0
     for at in np.flatnonzero(chosen):

@@ -26,7 +26,7 @@ from seta_agent.programmer.identities import IPCACHE, LXC, IdentityStage
 from seta_agent.programmer.kernelmaps import KernelMaps
 from seta_agent.programmer.nodesetup import NodeSetup
 from seta_agent.programmer.services import ServiceStage
-from seta_agent.programmer.stale import StaleSockets
+from seta_agent.programmer.stale import StaleUdp
 from seta_agent.settings import Settings
 from seta_agent.tables import Endpoint, Node, Tables
 
@@ -67,7 +67,7 @@ class NodeProgrammer:
         self._judged = asyncio.Event()  # set: connections may have lost their allow, or got it back
         self._replaced = 0  # endpoints and addresses that had got another policy or identity, when last looked
         self._cut = 0  # connections that were cut, or let go on
-        self._sockets = StaleSockets(settings, tables, lambda: self._setup.maps)
+        self._stale = StaleUdp(settings, tables, lambda: self._setup.maps)
         tables.nodes.subscribe(self._node_changed, self._wake.set)
 
     @property
@@ -102,7 +102,7 @@ class NodeProgrammer:
             tasks.create_task(self._recheck_regularly())
             tasks.create_task(self._collect_regularly())
             tasks.create_task(self._cut_connections())
-            tasks.create_task(self._sockets.run())
+            tasks.create_task(self._stale.run())
 
     async def close(self) -> None:
         """Let go of descriptors; what is pinned goes on."""
@@ -169,6 +169,7 @@ class NodeProgrammer:
             "routing": self._settings.routing_mode,
             "native_devices": [device.name for device in self._setup.native],
             "tunnel_device": overlay.name if overlay else "",
+            "acceleration": dict(self._setup.acceleration.devices),
             "pod_mtu": self.pod_mtu,
             "endpoints_programmed": len(self._endpoints.programmed),
             "endpoint_errors": dict(self._endpoints.errors),
@@ -177,7 +178,8 @@ class NodeProgrammer:
             "last_pass_seconds": round(self._pass_seconds, 6),
             "collected": dict(self._collected),
             "connections_judged_anew": self._cut,
-            "sockets_closed": self._sockets.closed,
+            "sockets_closed": self._stale.closed,
+            "connections_forgotten": self._stale.forgotten,
         }
 
     def maps(self) -> KernelMaps:
@@ -204,7 +206,8 @@ class NodeProgrammer:
         """At start, and when the node's own addresses change: all stages then look at everything again."""
         host = self._need_host()
         await self._in_netlink_thread(lambda: self._setup.devices(host, own))
-        lost = await asyncio.to_thread(self._setup.load, own)  # the watches go on listing meanwhile
+        # In a thread, so that the watches go on listing; in this one, so that close() comes after it.
+        lost = await self._in_netlink_thread(lambda: self._setup.load(own))
         self._own = own
         self._services.restore(self._setup.maps)
         self._endpoints.host.restore(self._setup.maps, own)
@@ -264,7 +267,7 @@ class NodeProgrammer:
             self._judged.set()
         self._replaced = replaced
         if self._synced and not self._failure:
-            self._sockets.applied()
+            self._stale.applied()
 
     def _finish(self) -> None:
         """Everything is listed and in the maps."""

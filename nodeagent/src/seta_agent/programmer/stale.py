@@ -1,8 +1,10 @@
-"""Sockets that a service led to a backend which it no longer has: closed, so that their owners ask the service anew.
+"""What is left of UDP backends that a service no longer has. A task of `node`.
 
-Called by `node` when a UDP backend left a service, and now and then. TCP says by itself that its peer is gone; a UDP
-client would go on sending to an address that nobody has, or that another pod has by now. Nothing else is touched: not
-sockets of a backend that is terminating, not sockets that named the backend's own address, not TCP.
+Run when a UDP backend left a service, and now and then. TCP says by itself that its peer is gone; a UDP client would go
+on sending to an address that nobody has, or that another pod has by now. So sockets that a service led to such a
+backend are closed, and their owners ask the service anew; and connections that were led packet by packet are forgotten
+(`staleconnections`). Nothing else is touched: not what a terminating backend has, not sockets that named the backend's
+own address, not TCP sockets.
 
 Level-based: cilium_lb4_reverse_sk says which socket was led where by which frontend, the tables say which backends
 that frontend's service has. What is remembered is read first, so that a backend that comes meanwhile is not taken for
@@ -21,46 +23,20 @@ import structlog
 from seta_agent.bpf.errors import BpfError
 from seta_agent.bpf.maps import Array
 from seta_agent.desired import lb
-from seta_agent.desired.lbids import FIRST as FIRST_OWN_NUMBER
-from seta_agent.desired.lbids import Owner
-from seta_agent.programmer import devices
+from seta_agent.programmer import devices, staleconnections
 from seta_agent.programmer.kernelmaps import KernelMaps
+from seta_agent.programmer.offers import Offers, Place, UdpBackends, is_offered
 from seta_agent.programmer.sockdiag import DiagError, SockDiag
 from seta_agent.settings import Settings
-from seta_agent.tables import IPAddress, Service, Table, Tables
+from seta_agent.tables import Tables
 
 log = structlog.get_logger()
 FAMILIES = ("4", "6")  # part of the maps' names
 MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
-Place = tuple[IPAddress, int]  # a backend's address and port
-Offers = Mapping[int, frozenset[Place]]  # reverse NAT index of a UDP frontend -> its service's backends
-NOTHING: Offers = {}
 PAUSE_SECONDS, REGULAR_SECONDS = 1.0, 60.0
 
 
-class UdpBackends:
-    """What UDP frontends offer, kept as the services change; few services have any."""
-
-    def __init__(self, services: Table[Owner, Service]) -> None:
-        self._services = services
-        self._of: dict[Owner, Offers] = {}  # service -> its part
-        self.left = True  # a backend left a service since this was last set to False; who was there before is unknown
-        services.subscribe(self._changed)
-        for owner in services.keys():  # noqa: SIM118 - a table iterates over rows
-            self._changed(owner)
-
-    def offers(self) -> dict[int, frozenset[Place]]:
-        return {number: places for part in self._of.values() for number, places in part.items()}
-
-    def _changed(self, owner: Owner) -> None:
-        before, row = self._of.pop(owner, NOTHING), self._services.get(owner)
-        now = udp_offers(row) if row else NOTHING
-        self.left |= any(places - now.get(number, frozenset()) for number, places in before.items())
-        if now:
-            self._of[owner] = now
-
-
-class StaleSockets:
+class StaleUdp:
     """The task. `applied` is called after each pass that got through, once everything has been listed."""
 
     def __init__(self, settings: Settings, tables: Tables, maps: Callable[[], KernelMaps]) -> None:
@@ -69,7 +45,8 @@ class StaleSockets:
         self._maps = maps
         self._backends = UdpBackends(tables.services)
         self._due = asyncio.Event()
-        self.closed = 0
+        self.closed = 0  # sockets
+        self.forgotten = 0  # connections
 
     def applied(self) -> None:
         if self._backends.left:
@@ -83,9 +60,10 @@ class StaleSockets:
             self._due.clear()
             offers, namespaces = self._backends.offers(), self._namespaces()
             try:
+                self.forgotten += await asyncio.to_thread(staleconnections.forget, self._maps(), offers)
                 self.closed += await asyncio.to_thread(close_sockets, self._maps(), offers, namespaces)
             except BpfError as error:
-                log.warning("stale_sockets_stay", error=str(error))
+                log.warning("stale_backends_stay", error=str(error))
                 self._due.set()
             await asyncio.sleep(PAUSE_SECONDS)
             with contextlib.suppress(TimeoutError):
@@ -97,22 +75,12 @@ class StaleSockets:
         return [self._directory / Path(row.netns).name for row in self._endpoints if row.netns]
 
 
-def udp_offers(row: Service) -> Offers:
-    return {
-        frontend.id: frozenset((backend.address, backend.port) for backend in port.backends)
-        for port in row.ports
-        if port.protocol == "UDP"
-        for frontend in port.frontends
-        if frontend.id
-    }
-
-
 def close_sockets(maps: KernelMaps, offers: Offers, namespaces: Iterable[Path]) -> int:
     """In the node's own network namespace and in those named: how many were closed. Blocking; `BpfError`."""
     led: dict[int, set[Place]] = {}  # cookie of a socket -> where it should not send to any more
     for family in FAMILIES:
         for cookie, number, place in _not_offered(maps, family):
-            if not _is_offered(offers, number, place):
+            if not is_offered(offers, number, place):
                 led.setdefault(cookie, set()).add(place)
     if not led:
         return 0
@@ -125,13 +93,6 @@ def close_sockets(maps: KernelMaps, offers: Offers, namespaces: Iterable[Path]) 
             finally:
                 os.close(netns_fd)
     return closed
-
-
-def _is_offered(offers: Offers, number: int, place: Place) -> bool:
-    """Numbers that the node itself gave are not in the tables: there a backend that any service has counts."""
-    if number in offers or number < FIRST_OWN_NUMBER:
-        return place in offers.get(number, frozenset())
-    return any(place in places for places in offers.values())
 
 
 def _not_offered(maps: KernelMaps, family: str) -> list[tuple[int, int, Place]]:
