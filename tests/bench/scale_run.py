@@ -51,7 +51,8 @@ class Memory:
     async def patch_status(
         self, kind: Kind, namespace: str, name: str, status: JSON, _version: int | None = None
     ) -> JSON:
-        return await self.create(kind, {**self.objects[kind, namespace, name], "status": status})
+        held = self.objects[kind, namespace, name]
+        return await self.create(kind, {**held, "status": {**held.get("status", {}), **status}})
 
     def put(self, kind: Kind, body: JSON) -> JSON:
         self.version += 1
