@@ -11,7 +11,7 @@ from tests.api.client import Client, RefusedError
 from tests.api.controlplane import ControlPlane
 
 JSON = dict[str, Any]
-NAMESPACE = "kube-system"
+NAMESPACE, PREFIX = "kube-system", "cilium-l2announce-"  # of the leases
 
 
 class Agents:
@@ -68,9 +68,9 @@ def holders(client: Client) -> dict[str, str]:
     """Name of each service's lease, less its beginning -> its holder."""
     found = client.request("GET", names.LEASE.path(NAMESPACE))["items"]
     return {
-        one["metadata"]["name"].removeprefix("cilium-l2announce-"): one["spec"]["holderIdentity"]
+        one["metadata"]["name"].removeprefix(PREFIX): one["spec"]["holderIdentity"]
         for one in found
-        if one["metadata"]["name"].startswith("cilium-l2announce-")
+        if one["metadata"]["name"].startswith(PREFIX)
     }
 
 

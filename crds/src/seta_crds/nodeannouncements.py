@@ -24,6 +24,7 @@ class NodeAnnouncementsSpec(Model):
     revision: int = Field(
         ge=1, description="Counts what the operator meant to write: a write whose answer was lost is told from none."
     )
+    count: int = Field(ge=0, description="How many Services the list has, for people.")
     services: list[Announcement] = Field(
         description="A Service stands here more than once where its addresses are announced on different devices."
     )
@@ -37,8 +38,8 @@ class NodeAnnouncements(Resource):
         short_names=("nodeann",),
         categories=("seta",),
         columns=(
-            Column("Services", "string", ".spec.services[*].name"),
-            Column("Addresses", "string", ".spec.services[*].addresses"),
+            Column("Revision", "integer", ".spec.revision"),
+            Column("Services", "integer", ".spec.count"),
             AGE,
         ),
     )

@@ -9,7 +9,6 @@ import pytest
 import structlog
 from hypothesis.stateful import run_state_machine_as_test
 
-from seta_operator.services.l2_announcer import Announcer
 from seta_operator.services.l2_exposure import Exposure
 from seta_operator.services.l2_liveness import Liveness
 from tests.unit.operator.l2_chaos import Chaos
@@ -39,10 +38,6 @@ def test_no_two_nodes_ever_answer() -> None:
     run_state_machine_as_test(Chaos, settings=STEADY)
 
 
-async def _believes(_self: Announcer, _node: str) -> bool:
-    return True
-
-
 def _impatient(it: Liveness, now: float) -> list[str]:
     """Silent sooner than agents stop to answer."""
     return sorted(name for name, pulse in it._pulses.items() if not pulse.dead and now - pulse.since >= 1)
@@ -50,8 +45,6 @@ def _impatient(it: Liveness, now: float) -> list[str]:
 
 MISTAKES: dict[str, tuple[type, str, Callable[..., Any]]] = {
     "gives without a proof": (Exposure, "free", lambda *_: True),
-    "takes the watch for the truth": (Announcer, "silent", _believes),
-    "forgets what it tried": (Exposure, "attempt", lambda *_: None),
     "believes every report": (Exposure, "reported", lambda self, node, *_: self.cleared(node)),
     "is impatient": (Liveness, "silent", _impatient),
 }

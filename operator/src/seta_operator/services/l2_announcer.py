@@ -143,7 +143,7 @@ class Announcer:
         if not revision or before != entries:
             revision += 1
             self._tried[node] = (revision, entries)
-        return {"metadata": {}, "spec": {"revision": revision, "services": entries}}
+        return {"metadata": {}, "spec": {"revision": revision, "count": len(listed), "services": entries}}
 
     async def _prove(self) -> tuple[set[str], bool]:
         """Free what is proved to be in effect no more; returns nodes whose leases cannot be read, and whether any."""
