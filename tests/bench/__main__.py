@@ -8,7 +8,18 @@ import pathlib
 import sys
 import tempfile
 
-from tests.bench import agent, datapath, lbipam, nodeport, policies, policy, policy_scale, report, services
+from tests.bench import (
+    agent,
+    datapath,
+    lbipam,
+    nodeport,
+    policies,
+    policy,
+    policy_scale,
+    report,
+    service_scale,
+    services,
+)
 from tests.bench.cluster import ROOT, cluster
 from tests.netbench import build
 
@@ -16,7 +27,17 @@ NATIVE = ("--set", "routingMode=native", "--set", "autoDirectNodeRoutes=true")
 POD_CIDRS = ("--set", "ipv4NativeRoutingCIDR=10.0.0.0/8")
 KUBE_PROXY = {"kube_proxy_iptables": "iptables", "kube_proxy_nftables": "nftables"}  # section -> mode
 NODE_PORT = {"nodeport": 1, "nodeport_1000": 1_000, "nodeport_10000": 10_000}  # section -> services
-SECTIONS = ("policy_scale", "lbipam", "datapath", "policy", "agent", "services", *KUBE_PROXY, *NODE_PORT)
+SECTIONS = (
+    "policy_scale",
+    "lbipam",
+    "service_scale",
+    "datapath",
+    "policy",
+    "agent",
+    "services",
+    *KUBE_PROXY,
+    *NODE_PORT,
+)
 
 
 def main() -> None:
@@ -28,7 +49,9 @@ def main() -> None:
         page.add(policy_scale.measure())
     if "lbipam" in wanted:
         page.add(lbipam.measure())
-    if wanted <= {"policy_scale", "lbipam"}:
+    if "service_scale" in wanted:
+        page.add(service_scale.measure())
+    if wanted <= {"policy_scale", "lbipam", "service_scale"}:
         return
     with tempfile.TemporaryDirectory() as scratch:
         netbench = build.binary(pathlib.Path(scratch))

@@ -113,9 +113,7 @@ class Steps:
         entries = work()
         seconds = time.process_time() - started
         megabytes = max(_resident() - before, 0)
-        self.steps.append(
-            {"step": name, "seconds": seconds, "entries": entries, "megabytes": megabytes, "goal": goal}
-        )
+        self.steps.append({"step": name, "seconds": seconds, "entries": entries, "megabytes": megabytes, "goal": goal})
 
 
 def main() -> None:
