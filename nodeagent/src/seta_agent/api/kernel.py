@@ -18,7 +18,9 @@ from seta_agent.settings import Settings
 
 Array = np.ndarray[Any, np.dtype[Any]]
 EVENTS = "cilium_events"
-NO_ENTRIES = frozenset({EVENTS, "cilium_policy_maps"})  # a ring, and an array of maps: nothing to list
+NO_ENTRIES = frozenset(  # a ring, an array of maps, and space for a packet on its way: nothing to list
+    {EVENTS, "cilium_policy_maps", "seta_service_scratch"}
+)
 EVENT_LOST = 64  # enum metric_reason REASON_EVENT_LOST
 ENUMS = (
     "event_type",
