@@ -114,6 +114,12 @@ class Bench:
         return cnp(f"deny-{name}", spec)
 
 
+def leader(bench: Bench) -> str:
+    """The node whose operator decides."""
+    node: str = bench.get("lease", "seta-operator", "-n", "kube-system")["spec"]["holderIdentity"]
+    return node
+
+
 def lost(watch: subprocess.Popen[str], within: float = 60) -> tuple[int, int]:
     """Of a background `netbench watch`: how many datagrams were sent, and how many were not answered."""
     _, err = watch.communicate(timeout=within)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e.steps import Bench, eventually, finished, lost, pod, service
+from tests.e2e.steps import Bench, eventually, finished, leader, lost, pod, service
 
 PODS = (
     pod("steady", "k8s-w1"),
@@ -88,11 +88,20 @@ def test_the_operator_killed_changes_no_number(bench: Bench, addresses):
         return identities, tables, cidrs
 
     before = numbers()
-    node = bench.get("pods", "-n", "kube-system", "-l", "name=seta-operator")["items"][0]["spec"]["nodeName"]
-    bench.cluster.exec(node, "pkill", "-9", "-f", "seta-operator")
+    bench.cluster.exec(leader(bench), "pkill", "-9", "-f", "seta-operator")
     late = pod("late", "k8s-w2")
     bench.start(late)  # needs an identity, so it proves that the operator is back
     after = numbers()
     bench.delete(late)
     assert set(before[0]) <= set(after[0])
     assert before[1:] == after[1:]
+
+
+def test_another_operator_goes_on_where_the_deciding_one_is_deleted(bench: Bench):
+    node = leader(bench)
+    deciding = f"spec.nodeName={node}"
+    bench.kubectl("delete", "pod", "-n", "kube-system", "-l", "name=seta-operator", "--field-selector", deciding)
+    eventually(lambda: leader(bench) not in (node, ""), "the one that stood by decides", 10)
+    late = pod("later", "k8s-w1")
+    bench.start(late)  # needs an identity
+    bench.delete(late)

@@ -1,12 +1,15 @@
 """Puts the operator together: tables, writer, subjects, kopf; and runs them until one fails or a signal comes.
 
 All tasks are made and ended here. A subject that dies is a bug: the process ends with it and Kubernetes starts it
-again, which is safe because everything is level-based.
+again, which is safe because everything is level-based. Of several operators one decides; the others stand by with
+everything watched (store/leadership.py).
 """
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+import os
+import socket
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import kopf
@@ -32,6 +35,7 @@ from seta_operator.settings import Settings
 from seta_operator.store import connection, errors, sweep
 from seta_operator.store.api import Api
 from seta_operator.store.cluster import READERS, Cluster
+from seta_operator.store.leadership import Leadership, LostError
 from seta_operator.store.reflector import Reflector
 from seta_operator.store.writer import Writer
 
@@ -47,7 +51,9 @@ class App:
 
     def __init__(self, settings: Settings, api: Api) -> None:
         self.api, self.cluster = api, Cluster()
-        self.writer = Writer(api, self.cluster)
+        namespace = connection.namespace()
+        self.leadership = Leadership(api, namespace, os.environ.get("K8S_NODE_NAME") or socket.gethostname())
+        self.writer = Writer(api, self.cluster, self.leadership.may_write)
         self._stopping = asyncio.Event()
         self._state = "starting"  # what it is waiting for; "" once it decides
         pool = PodCIDRs(settings.cluster_pool_ipv4_cidr, settings.cluster_pool_ipv4_mask_size)
@@ -71,12 +77,12 @@ class App:
             Tables(self.cluster, self.writer, _service_options(settings)),
             LBIPAM(self.cluster, self.writer, settings.default_lb_service_ipam),
         )
-        self._announcements(settings)
+        self._announcements(settings, namespace)
 
-    def _announcements(self, settings: Settings) -> None:
+    def _announcements(self, settings: Settings, namespace: str) -> None:
         """L2 announcements, or what takes them back; the watch of leases that they need."""
-        namespace = connection.namespace()
         self.leases: Reflector | None = None
+        self._listen: Callable[[], None] = lambda: None  # from now on silence means something
         if not settings.enable_l2_announcements:
             self.subjects += (L2Off(self.cluster, self.writer, namespace),)
             return
@@ -91,6 +97,7 @@ class App:
         )
         silence = max(LEAST_SILENCE, 2 * duration)
         self.leases = Reflector(self.api, self.cluster, (names.LEASE, namespace), announcements, silence=silence)
+        self._listen = announcements.listen
         self.subjects += (announcements,)
 
     def problem(self) -> str:
@@ -139,12 +146,21 @@ class App:
     async def decide(self) -> None:
         """Run the subjects until kopf ends: it would wait five seconds for tasks that it did not make."""
         watch = [self.leases.run()] if self.leases is not None else []
-        await _first_of(self._decide(), self._stopping.wait(), *watch)
+        try:
+            await _first_of(self._decide(), self._stopping.wait(), *watch)
+        except* LostError as lost:
+            log.warning("leadership.lost", reason=str(lost.exceptions[0]))
+        finally:
+            await self.leadership.resign()
 
     async def _decide(self) -> None:
+        """Stand by with the whole picture, then lead."""
         await self.wait_for_whole_picture()
         log.info("cluster.listed", objects={kind.plural: len(table) for kind, table in self.cluster.tables.items()})
+        self._listen()
         async with asyncio.TaskGroup() as group:
+            group.create_task(self.leadership.run(), name="leadership")
+            await self.leadership.won.wait()
             for subject in self.subjects:
                 group.create_task(subject.run(), name=subject.name)
             group.create_task(self.policy.collect_for_ever(), name="collect")

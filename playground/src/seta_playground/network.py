@@ -60,7 +60,8 @@ class Seta:
     """Nodes start without a network; the chart brings it. All they have is what containerd wants for any sandbox."""
 
     def __init__(self, settings: state.Settings, programs: binaries.Binaries) -> None:
-        self._values = settings.values
+        alone = ("operator.replicas=1",) if settings.nodes == 1 else ()  # no two operators on one node
+        self._values = (*alone, *settings.values)
         self._helm = programs.path("helm")
         if settings.kube_proxy:
             raise PlaygroundError("--kube-proxy goes with --network plain: with Seta there is none")

@@ -115,6 +115,7 @@ class World:
         for agent in self.agents.values():
             agent.renew()
         self.watch()
+        self.subject.listen()
         self.subject.start()
         await self.pass_(RETRY)
 
@@ -126,6 +127,7 @@ class World:
         self.subject = self._subject()
         for (kind, _, _), body in api.objects.items():
             self.bench.cluster.seen(kind, {"kind": kind.kind, **body})
+        self.subject.listen()
         self.subject.start()
 
     def watch(self) -> None:

@@ -71,15 +71,18 @@ class L2(Subject[Mark]):
         cluster.listen(names.LEASE, self._lease_changed)
 
     def start(self) -> None:
-        """Take over the holders; nobody is dead before a whole lease duration from now."""
+        """Take over the holders; nobody is dead before a whole lease duration since `listen`."""
         for key in self._announcer.restore(self._clock()) | self._cluster.services.known():
             self.mark((names.SERVICE, key))
         for key, piece in self._cluster.endpoint_slices.items():
             self._slice_changed(key, None, piece)
         for key in self._cluster.policies(names.L2_POLICY).known():
             self.mark((names.L2_POLICY, key))
-        self._liveness.begin(self._clock())
         self._watch_silence()
+
+    def listen(self) -> None:
+        """All heartbeats have been seen once; from now on silence means something, though others decide perhaps."""
+        self._liveness.begin(self._clock())
 
     def lost(self) -> None:
         """Heartbeats cannot be seen any more."""

@@ -24,6 +24,10 @@ class UnavailableError(ApiError):
     """No answer, or one that asks to come back (429, 5xx, timeout, connection): retry soon."""
 
 
+class NotLeadingError(ApiError):
+    """Nothing was asked: another operator may be deciding (leadership.py). Tried again, as after an outage."""
+
+
 def of_status(status: int, message: str) -> ApiError:
     """The error of an HTTP status."""
     classes = {404: NotFoundError, 409: ConflictError}
