@@ -197,9 +197,9 @@ async def test_the_next_agent_goes_on_without_a_gap(world):
     world.later(3)
     await world.holder.last_beat()
     world.holder.close()
-    assert world.kernel.deadline == world.clock() + 5 * SECOND
+    assert world.kernel.deadline == world.clock() + 12 * SECOND  # of the 15 that the operator waits
     after = AnnouncingNode(world.clock, world.server, world.kernel)
-    world.clock.turn(4)
+    world.clock.turn(11)
     assert after.answers == {answer(1), answer(2)}
     world.server.announce(WEB, generation=2)
     assert await after.beat()
@@ -209,6 +209,14 @@ async def test_the_next_agent_goes_on_without_a_gap(world):
     assert world.server.told["released"] == 2
     assert len(world.kernel.announced) == 1
     after.holder.close()
+
+
+async def test_an_agent_that_ends_without_a_renewal_leaves_the_deadline_as_it_is(world):
+    await world.beat()
+    before = world.kernel.deadline
+    world.server.down = True
+    await world.holder.last_beat()
+    assert world.kernel.deadline == before
 
 
 async def test_an_agent_that_holds_nothing_ends_without_a_word(world):

@@ -4,8 +4,8 @@ A renewal of the heartbeat allows answers until its own start plus the renew dea
 give the addresses away; the datapath itself stops then. After a lapse, and at the agent's start, answers begin in an
 order in which operator and node cannot both be wrong: renewed; listed anew what this node is to announce; maps;
 deadline. The operator takes addresses from a silent node first, looks at its lease once more, and only then gives them
-away: so it sees the renewal, or the node sees that they are taken. A clean end is no lapse: the next agent has a whole
-deadline to come up.
+away: so it sees the renewal, or the node sees that they are taken. A clean end is no lapse: the next agent has most of
+a lease's duration to come up.
 """
 
 import asyncio
@@ -32,6 +32,7 @@ log = structlog.get_logger()
 SECOND = 1_000_000_000
 AGAIN_SECONDS = 1.0  # until the kernel is asked again that refused an entry
 GAP_SECONDS = 0.02  # between renewals, where news follow on news
+FAREWELL = 0.8  # of a lease's duration, for the next agent to come up in; the rest is for clocks that run apart
 NEVER = float("inf")
 
 
@@ -114,8 +115,12 @@ class Holder:
         return True
 
     async def last_beat(self) -> None:
-        """The agent ends: whoever comes next has a whole deadline to take over, and until then answers go on."""
+        """The agent ends, and answers go on for the next one, which nothing but its own start can keep from renewing.
+
+        Until most of a lease's duration has passed since then the operator gives nothing away.
+        """
         if self._holding:
+            self._lasts = round(self._settings.l2_announcements_lease_duration * FAREWELL * SECOND)
             await self.beat()
 
     def links_changed(self) -> None:
