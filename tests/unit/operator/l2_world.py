@@ -187,9 +187,8 @@ class World:
         self.bench.seen(names.NODE, name, metadata={"labels": labels}, spec={"unschedulable": cordoned}, status={})
 
     def policy(self, name: str = "all", **spec: Any) -> None:
-        self.bench.seen(
-            names.L2_POLICY, name, metadata={"generation": self.number()}, spec={"loadBalancerIPs": True, **spec}
-        )
+        status = self.bench.api.of(names.L2_POLICY).get(name, {}).get("status") or {}
+        self.bench.seen(names.L2_POLICY, name, spec={"loadBalancerIPs": True, **spec}, status=status)
 
     def service(self, name: str, *addresses: str, labels: dict[str, str] | None = None, **spec: Any) -> None:
         ingress = [{"ip": address} for address in addresses]

@@ -113,6 +113,49 @@ async def test_another_node_takes_over_at_once_when_the_holder_may_no_more(cause
     assert it.answering() == {"192.0.2.1": it.holders()["web"]}
 
 
+async def test_edits_of_a_policy_move_and_end_what_they_concern() -> None:
+    it = World("a", "b")
+    it.node("a", pool="lan")
+    it.policy(nodeSelector={"matchLabels": {"pool": "lan"}}, interfaces=["^eth"])
+    it.service("web", "192.0.2.1", labels={"app": "web"}, externalIPs=["192.0.2.9"])
+    await it.up()
+    entry = {"namespace": "ns", "name": "web"}
+    assert it.lists() == {"a": [{**entry, "addresses": ["192.0.2.1"], "interfaces": ["^eth"]}]}
+    it.policy("more", nodeSelector={"matchLabels": {"pool": "lan"}}, loadBalancerIPs=False, externalIPs=True)
+    await it.settle()
+    assert it.answering() == {"192.0.2.1": "a", "192.0.2.9": "a"}
+    it.bench.gone(names.L2_POLICY, "more")
+    await it.settle()
+    assert it.answering() == {"192.0.2.1": "a"}
+    it.policy(nodeSelector={"matchExpressions": [{"key": "pool", "operator": "DoesNotExist"}]})
+    await it.settle()
+    assert it.answering() == {"192.0.2.1": "b"}
+    it.policy(interfaces=["^wlan"])
+    await it.settle()
+    assert (it.answering(), it.holders(), it.lists()) == ({}, {}, {})
+    it.policy(serviceSelector={"matchLabels": {"app": "db"}})
+    await it.settle()
+    assert it.holders() == {}
+    it.bench.gone(names.L2_POLICY, "all")
+    it.policy("other", serviceSelector={"matchLabels": {"app": "web"}})
+    await it.settle()
+    assert it.holders() == {"web": "a"} or it.holders() == {"web": "b"}
+
+
+async def test_a_bad_policy_is_told_and_stops_no_other() -> None:
+    it = await world()
+    it.policy("bad", nodeSelector={"matchLabels": {"-": "x"}}, interfaces=["("])
+    await it.settle()
+    assert {kind: told[:2] for kind, told in it.conditions("bad").items()} == {
+        "io.cilium/bad-node-selector": ("True", "error"),
+        "io.cilium/bad-interface-regex": ("True", "error"),
+    }
+    assert (it.conditions(), list(it.holders())) == ({}, ["s000"])
+    it.policy("bad", interfaces=["("])
+    await it.settle()
+    assert it.conditions("bad")["io.cilium/bad-node-selector"] == ("False", "error", "")
+
+
 async def test_the_new_holder_waits_until_the_old_one_has_reported() -> None:
     it = await world()
     (holder,) = it.holders().values()

@@ -18,6 +18,9 @@ from seta_operator.store.table import Key
 Group = tuple[Key, ...]  # sorted
 
 
+Alike = tuple[tuple[str, ...], ...]  # for each address of a service, the rules that announce it
+
+
 class Rank(NamedTuple):
     """How well a node can announce a group; more is better."""
 
@@ -60,19 +63,19 @@ class Election:
     def decide(self, keys: Iterable[Key], reach: Reach) -> set[Key]:
         """Choose anew for these services and those that share addresses with them; returns all that were looked at."""
         looked_at: set[Key] = set()
-        moving: list[tuple[Group, dict[str, Rank]]] = []
+        moving: list[tuple[Group, frozenset[str]]] = []
+        alike: dict[Alike, frozenset[str]] = {}  # what was found out for services that are alike
         for key in sorted(keys):
             if key in looked_at:
                 continue
             group = tuple(sorted(self._group(key, self.wishes.get(key))))
             looked_at.update(group)
-            best = self._best(group, reach)
+            best = self._best(group, reach, alike)
             if (holder := self._holder(group, best)) is None:
                 moving.append((group, best))
             self._give(group, holder, reach)
         for group, best in moving:  # after all that stay, so that the loads are right
-            candidates = sorted(best, key=lambda node: (self._load[node], zlib.crc32(f"{group[0]}/{node}".encode())))
-            self._give(group, candidates[0] if candidates else None, reach)
+            self._give(group, self._least_loaded(best, group), reach)
         return looked_at
 
     def _group(self, key: Key, wish: Wish | None) -> Iterator[Key]:
@@ -87,8 +90,17 @@ class Election:
             todo += [(other, self.wishes.get(other)) for other in near - found]
             found |= near
 
-    def _best(self, group: Group, reach: Reach) -> dict[str, Rank]:
+    def _best(self, group: Group, reach: Reach, alike: dict[Alike, frozenset[str]]) -> frozenset[str]:
         """The nodes that can announce the group best, of those that may get or keep it."""
+        wish, holder = self.wishes.get(group[0]), self.holders.get(group[0])
+        if len(group) > 1 or wish is None or wish.nodes is not None or (holder and holder not in reach.fresh):
+            return self._find_best(group, reach)
+        kind = tuple(wish.addresses.values())
+        if kind not in alike:
+            alike[kind] = self._find_best(group, reach)
+        return alike[kind]
+
+    def _find_best(self, group: Group, reach: Reach) -> frozenset[str]:
         count: Counter[str] = Counter()
         for key in group:
             wish = self.wishes.get(key)
@@ -102,9 +114,15 @@ class Election:
             if node in reach.fresh or node in holding
         }
         best = max(ranks.values(), default=None)
-        return {node: rank for node, rank in ranks.items() if rank == best}
+        return frozenset(node for node, rank in ranks.items() if rank == best)
 
-    def _holder(self, group: Group, best: dict[str, Rank]) -> str | None:
+    def _least_loaded(self, nodes: frozenset[str], group: Group) -> str | None:
+        """Of several, not always the first: which one, the name of the service says."""
+        least = min((self._load[node] for node in nodes), default=0)
+        found = sorted(node for node in nodes if self._load[node] == least)
+        return found[zlib.crc32("/".join(group[0]).encode()) % len(found)] if found else None
+
+    def _holder(self, group: Group, best: frozenset[str]) -> str | None:
         """Who has most of the group already, if it is among the best."""
         having = Counter(node for key in group if (node := self.holders.get(key)) in best and node is not None)
         return min(having, key=lambda node: (-having[node], node), default=None)
