@@ -28,8 +28,8 @@ PARALLEL = 32
 CHANGES = 5
 WITHIN = 300.0
 HOW = (
-    f"{COUNT:,} services with {objects.BACKENDS} pods each. Operator: wall time and CPU time of its process, a real API "
-    f"server beside it. Agent: CPU time from the listing's text to the kernel's maps; {ROUNDS} processes."
+    f"{COUNT:,} services with {objects.BACKENDS} pods each. Operator: wall time and CPU time of its process, a real "
+    f"API server beside it. Agent: CPU time from the listing's text to the kernel's maps; {ROUNDS} processes."
 )
 SERVICES = names.SERVICE.path("default")
 SLICES = names.ENDPOINT_SLICE.path("default")
