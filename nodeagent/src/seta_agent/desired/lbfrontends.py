@@ -26,6 +26,7 @@ TYPES = {  # type of a frontend -> flags | flags2 << 8; packets from outside are
 }
 OUTER = ("ExternalIPs", "NodePort", "LoadBalancer")  # where externalTrafficPolicy, algorithm and mode count
 AT_NODES = ("NodePort", "HostPort")  # with an unspecified address: at every address of the node
+DSR_MODES = ("dsr", "hybrid")  # the other protocols are snat in both
 MAGLEV = 2  # `enum lb_algorithm`; 0 is random
 Numbers = Mapping[FrontendKey, int]  # frontend -> reverse NAT index that the node gave
 
@@ -111,11 +112,8 @@ def _flags(service: Service, one: Frontend, protocol: str, view: NodeView) -> in
         return flags & ~ROUTABLE | LOOPBACK if one.address.is_loopback else flags
     elif one.type in OUTER:
         flags |= EXT_LOCAL if service.external_local else 0
-        flags |= DSR if view.has_dsr and _is_dsr(service.forwarding_mode or view.mode, protocol) else 0
+        if protocol == "TCP" and view.has_dsr:
+            flags |= DSR if (service.forwarding_mode or view.mode) in DSR_MODES else 0
     if service.source_ranges and (one.type == "LoadBalancer" or (view.ranges_for_all_types and flags & ROUTABLE)):
         flags |= SOURCE_RANGE | (RANGES_DENY if service.source_ranges_deny else 0)
     return flags
-
-
-def _is_dsr(mode: str, protocol: str) -> bool:
-    return mode == "dsr" or (mode == "hybrid" and protocol == "TCP")
