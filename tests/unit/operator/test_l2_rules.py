@@ -1,8 +1,10 @@
 """Policies and Services in; rules, conditions, wishes and lists out."""
 
+import pathlib
 from typing import Any
 
 import pytest
+import yaml
 
 from seta_operator.services import l2_lists, l2_reach, l2_rules, l2_wishes
 from seta_operator.services.l2_reach import Node
@@ -10,6 +12,8 @@ from seta_operator.services.l2_rules import BAD_INTERFACES, BAD_NODES, BAD_SERVI
 from seta_operator.store import facts
 
 NOW, EARLIER = "2026-01-02T00:00:00Z", "2026-01-01T00:00:00Z"
+EXAMPLE = pathlib.Path(__file__).parents[3] / "examples/loadbalancer/announcements.yaml"
+POLICY = "CiliumL2AnnouncementPolicy"
 BAD = {"matchLabels": {"-x": "y"}}
 
 
@@ -43,6 +47,13 @@ def test_what_cannot_be_understood_is_told(spec: dict[str, Any], kind: str, says
     _, problems = l2_rules.of(spec)
     assert list(problems) == [kind]
     assert problems[kind].startswith(says)
+
+
+def test_the_examples_are_understood() -> None:
+    found = yaml.safe_load_all(EXAMPLE.read_text())
+    rules = {body["metadata"]["name"]: l2_rules.of(body["spec"]) for body in found if body["kind"] == POLICY}
+    assert {name: problems for name, (_, problems) in rules.items()} == {"all": {}, "shop": {}}
+    assert rules["shop"][0].types == {"LoadBalancer", "ExternalIPs"}
 
 
 def test_a_bad_part_selects_nothing_and_the_rest_stands() -> None:
