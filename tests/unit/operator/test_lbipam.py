@@ -147,6 +147,17 @@ async def test_an_address_changes_hands_only_when_its_loser_is_written() -> None
     assert world.addresses() == {"default/old": [], "default/new": ["10.0.0.1"]}
 
 
+async def test_a_restart_with_other_settings_strips_what_is_not_ours_any_more() -> None:
+    world = await given("web")
+    world.service("announced", {"spec": {"loadBalancerClass": "io.cilium/l2-announcer"}})
+    world.service("cloud", {"ips": ["192.0.2.1"], "spec": {"loadBalancerClass": "cloud.example/lb"}})
+    await world.settle()
+    world._default = "none"
+    await world.restarted()
+    assert world.addresses() == {"default/web": [], "default/announced": ["10.0.0.1"], "default/cloud": ["192.0.2.1"]}
+    assert world.condition("web") is None
+
+
 async def test_one_change_costs_one_status_and_one_pool() -> None:
     world = await given(*(f"s{n}" for n in range(7)))
     world.bench.api.calls.clear()
