@@ -1,11 +1,26 @@
-"""Tables in, the API's JSON out, where it is about policy."""
+"""Tables in, the API's JSON out, where it is about policy and services."""
 
 import ipaddress
 
 import pytest
 
 from seta_agent.api import views
-from seta_agent.tables import Endpoint, Policy, PolicyDirection, PolicyEntry, PolicyRule, PortMatch, SelectorSet, Tables
+from seta_agent.cli import endpoints, merge
+from seta_agent.desired import hostports
+from seta_agent.tables import (
+    Backend,
+    Endpoint,
+    Frontend,
+    Policy,
+    PolicyDirection,
+    PolicyEntry,
+    PolicyRule,
+    PortMatch,
+    SelectorSet,
+    Service,
+    ServicePort,
+    Tables,
+)
 
 
 def row(**changes):
@@ -63,3 +78,28 @@ def test_selectors_are_shown_with_their_users_and_members():
         ("ss-b", "app=b", ["CiliumNetworkPolicy ns/p"], [301, 302]),
         ("ss-c", "app=c", [], []),
     ]
+
+
+def test_services_are_listed_by_frontend_with_every_state_and_host_ports_by_the_nodes_number():
+    ip = ipaddress.ip_address
+    states = ("active", "terminating", "terminating-not-serving")
+    backends = tuple(Backend(ip(f"10.0.1.{n}"), 8080, node="n1", state=state) for n, state in enumerate(states, 5))
+    fronts = (Frontend(18, "NodePort", ip("0.0.0.0"), 30080), Frontend(17, "ClusterIP", ip("fd00::10"), 80))
+    web = Service("ns", "web", (ServicePort("http", "TCP", fronts, backends),))
+    pod = Service("ns", "pod", (ServicePort("", "UDP", (Frontend(0, "HostPort", ip("0.0.0.0"), 53),), backends[:1]),))
+    taken = {(ip("192.168.10.102"), 53, 17): 60001}
+    numbered = hostports.numbered(pod, [ip("192.168.10.101"), ip("192.168.10.102")], lambda key: taken.get(key, 0))
+    shown = views.services([web, numbered])
+    assert [(one["id"], one["frontend"], one["type"]) for one in shown] == [
+        (17, "[fd00::10]:80/TCP", "ClusterIP"),
+        (18, "0.0.0.0:30080/TCP", "NodePort"),
+        (60001, "0.0.0.0:53/UDP", "HostPort"),
+    ]
+    assert [one["state"] for one in shown[0]["backends"]] == list(states)
+
+
+def test_from_several_nodes_a_service_is_one_and_a_host_port_each_nodes_own():
+    one = {"frontend": "10.96.0.1:80/TCP", "type": "ClusterIP", "backends": [{"node": "n1"}, {"node": "n2"}]}
+    ports = [{"frontend": "0.0.0.0:80/TCP", "type": "HostPort", "backends": [{"node": node}]} for node in ("n1", "n2")]
+    found = merge.union({"n1": [one, ports[0]], "n2": [one, ports[1]]}, endpoints.service_key)
+    assert found == [*ports, one]

@@ -143,7 +143,7 @@ class Backend:
         return views.ips(self._tables, self._settings.node_name)
 
     def services(self) -> list[Json]:
-        return views.services(self._tables)
+        return views.services([*self._tables.services, *self._programmer.host_ports()])
 
     def policy(self) -> list[Json]:
         return views.policies(self._tables)

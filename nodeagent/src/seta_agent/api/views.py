@@ -62,12 +62,10 @@ def identities(tables: Tables) -> list[Json]:
     return [{"id": number, "labels": identity_labels(tables, number)} for number in numbers]
 
 
-def services(tables: Tables) -> list[Json]:
+def services(rows: Iterable[Service]) -> list[Json]:
     """One entry per frontend, by id."""
-    found = [
-        frontend(service, port, one) for service in tables.services for port in service.ports for one in port.frontends
-    ]
-    return sorted(found, key=lambda entry: int(entry["id"]))
+    found = [frontend(service, port, one) for service in rows for port in service.ports for one in port.frontends]
+    return sorted(found, key=lambda entry: (int(entry["id"]), str(entry["frontend"])))
 
 
 def frontend(service: Service, port: ServicePort, one: Frontend) -> Json:

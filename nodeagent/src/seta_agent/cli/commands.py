@@ -156,7 +156,7 @@ COMMANDS = (
         "frontends and their backends",
         _at("/v1/services"),
         lambda data, _: endpoints.service_list(data),
-        merge_by=lambda item: item["frontend"],
+        merge_by=endpoints.service_key,
     ),
     Command(
         "policy get",

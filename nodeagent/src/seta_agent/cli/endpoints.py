@@ -51,6 +51,11 @@ def ip_list(items: list[dict[str, Any]], *, numeric: bool, verbose: bool) -> lis
     return rows
 
 
+def service_key(item: dict[str, Any]) -> tuple[str, ...]:
+    """What tells services of the cluster apart; a host port is its node's own."""
+    return (item["frontend"], *(backend["node"] for backend in item["backends"] if item["type"] == "HostPort"))
+
+
 def service_list(items: list[dict[str, Any]]) -> list[Row]:
     rows: list[Row] = [["ID", "Frontend", "Service Type", "Backend"]]
     for item in items:

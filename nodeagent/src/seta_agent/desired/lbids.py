@@ -89,6 +89,10 @@ class FrontendIds:
             self._of[owner] = wanted
         return self._ids
 
+    def number(self, frontend: FrontendKey) -> int:
+        """0: it has none."""
+        return self._ids.get(frontend, 0)
+
     def prune(self) -> None:
         """Everything has been assigned: what nobody has was another start's."""
         for frontend in self._ids.keys() - self._users.keys():

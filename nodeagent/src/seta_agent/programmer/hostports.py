@@ -45,6 +45,13 @@ class HostPorts:
         for owner in before - self._known:
             yield owner, None
 
+    def rows(self, node: str) -> Iterator[Service]:
+        """Every pod's, as the tables are now."""
+        for pod in self._tables.pods:
+            endpoint = self._endpoint(pod) if pod.host_ports else None
+            if endpoint:
+                yield hostports.service(pod, endpoint, node)
+
     def _note(self, _key: object) -> None:
         self._stale = True
         self._changed()

@@ -28,7 +28,7 @@ from seta_agent.programmer.nodesetup import NodeSetup
 from seta_agent.programmer.services import ServiceStage
 from seta_agent.programmer.stale import StaleUdp
 from seta_agent.settings import Settings
-from seta_agent.tables import Endpoint, Node, Tables
+from seta_agent.tables import Endpoint, Node, Service, Tables
 
 RETRY_SECONDS = 1.0
 RECHECK_SECONDS = 300.0  # strangers' changes to our maps, routes and links are corrected at least so often
@@ -181,6 +181,10 @@ class NodeProgrammer:
             "sockets_closed": self._stale.closed,
             "connections_forgotten": self._stale.forgotten,
         }
+
+    def host_ports(self) -> list[Service]:
+        """Host ports of this node's pods, as services."""
+        return self._services.host_ports()
 
     def maps(self) -> KernelMaps:
         """The pinned maps, for reading. `ProgrammingError` before `start`."""

@@ -12,7 +12,7 @@ import structlog
 
 from seta_agent.bpf.errors import BpfError
 from seta_agent.bpf.maps import Map
-from seta_agent.desired import lb, lbids
+from seta_agent.desired import hostports, lb, lbids
 from seta_agent.desired.encode import Dtype, field_of
 from seta_agent.desired.lbids import Owner
 from seta_agent.desired.lbnode import NodeView
@@ -91,6 +91,13 @@ class ServiceStage:
             self._complete(maps)
         self._tell()
         return self._apply(maps)
+
+    def host_ports(self) -> list[Service]:
+        """Host ports of this node's pods, for reading; with the numbers that their frontends have here."""
+        view = self._view
+        if view is None:
+            return []
+        return [hostports.numbered(row, view.addresses, self._numbers.number) for row in self._hosts.rows(view.name)]
 
     @property
     def _tables_pending(self) -> bool:
