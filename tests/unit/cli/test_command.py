@@ -31,7 +31,7 @@ STATUS = {
     "watches": [{"name": "pods", "synced": True, "objects": 1, "malformed": 0, "error": ""}],
     "l2_announcements": {"enabled": False},
     "probes": {"health_check_node_ports": 2, "errors": {}},
-    "programmer": {"synced": True, "native_devices": ["ens5"]},
+    "programmer": {"synced": True, "native_devices": ["ens5"], "acceleration": {}},
 }
 
 
@@ -318,6 +318,13 @@ def test_status_says_why_nothing_is_announced():
     assert "L2 announcements:       Silent: the heartbeat cannot be renewed: refused" in shown[0].splitlines()
     assert "L2 announcements:       Silent: the lease has not been renewed yet" in shown[1].splitlines()
     assert "L2 announcements:       Disabled" in status.status(STATUS, verbose=False).splitlines()
+
+
+def test_status_says_which_devices_run_xdp_and_why_others_do_not():
+    devices = {"ens5": "native", "ens6": "its driver has no XDP"}
+    text = status.status({**STATUS, "programmer": {"acceleration": devices}}, verbose=False)
+    assert "XDP acceleration:       ens5: native; ens6: its driver has no XDP" in text.splitlines()
+    assert "XDP acceleration:       Disabled" in status.status(STATUS, verbose=False).splitlines()
 
 
 def test_status_says_which_watch_fails():

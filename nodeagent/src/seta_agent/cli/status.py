@@ -16,6 +16,7 @@ def status(data: Item, *, verbose: bool) -> str:
         ["Routing:", data["routing"]],
         ["Masquerading:", "IPv4 by eBPF" if data["masquerade"] else "Disabled"],
         ["KubeProxyReplacement:", str(data["kube_proxy_replacement"])],
+        ["XDP acceleration:", _acceleration(data["programmer"]["acceleration"])],
         ["IPAM:", f"IPv4: {len(data['addresses'])}/{data['capacity']} allocated from {', '.join(data['pod_cidrs'])}"],
         ["Endpoints:", f"{data['counts']['endpoints']}"],
         ["Policies:", f"{data['counts']['policies']}, enforcement {data['policy_enforcement']}"],
@@ -38,6 +39,11 @@ def _kubernetes(watches: list[Item]) -> str:
         return f"Ok   {len(watches)} watches"
     first = broken[0]
     return f"{len(broken)} of {len(watches)} watches fail: {first['name']}: {first['error'] or 'not listed yet'}"
+
+
+def _acceleration(devices: dict[str, str]) -> str:
+    """Who runs the program on each native device, or why nobody does."""
+    return "; ".join(f"{name}: {mode}" for name, mode in devices.items()) or "Disabled"
 
 
 def _l2(data: Item) -> str:
