@@ -1,4 +1,4 @@
-"""The lease by which this node says that it lives, and what it has put into effect. Pure; called by `l2.holder`.
+"""The lease by which this node says that it lives, and what it has put into effect. Called by `l2.holder`.
 
 The operator gives this node's addresses to others when it has seen no renewal for a lease's duration. What is said with
 a renewal (`state`) is what lets it give one address away at once.
@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from seta_agent.kube import Object
+from seta_agent.kube import KubeClient, Object
 from seta_agent.tables import Node
 from seta_crds import names
 
@@ -30,8 +30,14 @@ class State:
         return orjson.dumps(dataclasses.asdict(self), option=orjson.OPT_SORT_KEYS).decode()
 
 
+async def renew(client: KubeClient, node: Node, namespace: str, state: State, *, seconds: float) -> None:
+    """One request. `seconds`: how long others wait for the next. Raises KubeError."""
+    path = names.LEASE.path(namespace, names.node_lease_name(node.name))
+    await client.apply(path, lease(node, namespace, state, seconds=seconds, now=dt.datetime.now(dt.UTC)), MANAGER)
+
+
 def lease(node: Node, namespace: str, state: State, *, seconds: float, now: dt.datetime) -> Object:
-    """The object for a server-side apply; it goes with its CiliumNode. `seconds`: how long others wait for the next."""
+    """The object for a server-side apply; it goes with its CiliumNode. Pure."""
     owner: dict[str, Any] = {"apiVersion": names.CILIUM_NODE.api_version, "kind": names.CILIUM_NODE.kind}
     return {
         "apiVersion": names.LEASE.api_version,

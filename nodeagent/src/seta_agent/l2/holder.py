@@ -10,7 +10,6 @@ a lease's duration to come up.
 
 import asyncio
 import contextlib
-import datetime as dt
 import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
@@ -26,7 +25,6 @@ from seta_agent.settings import Settings
 from seta_agent.signals import Signal
 from seta_agent.tables import Node, NodeAnnouncements, Table
 from seta_agent.watch import sources
-from seta_crds import names
 
 log = structlog.get_logger()
 SECOND = 1_000_000_000
@@ -102,7 +100,8 @@ class Holder:
         state = self.state()
         try:
             async with asyncio.timeout(self._settings.l2_announcements_renew_deadline / 2):
-                await self._client.apply(*self._request(owner, state), heartbeat.MANAGER)
+                seconds = self._settings.l2_announcements_lease_duration
+                await heartbeat.renew(self._client, owner, self._namespace, state, seconds=seconds)
         except (KubeError, TimeoutError) as error:
             return self._failed(f"the heartbeat cannot be renewed: {str(error) or 'no answer in time'}")
         self._told = state
@@ -159,11 +158,6 @@ class Holder:
         """The row of this node, once the API server has told its uid."""
         node = self._nodes.get(self._name)
         return node if node is not None and node.uid else None
-
-    def _request(self, owner: Node, state: heartbeat.State) -> tuple[str, dict[str, Any]]:
-        path = names.LEASE.path(self._namespace, names.node_lease_name(self._name))
-        seconds, now = self._settings.l2_announcements_lease_duration, dt.datetime.now(dt.UTC)
-        return path, heartbeat.lease(owner, self._namespace, state, seconds=seconds, now=now)
 
     async def _take_up(self, started: int) -> bool:
         """After a renewal: list what is ours, and bring the maps there. A watch of before may lag behind."""
