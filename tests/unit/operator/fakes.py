@@ -37,6 +37,10 @@ class FakeApi:
     async def names(self, kind: Kind) -> tuple[int, set[tuple[str, str]]]:
         return self._version, {(namespace, name) for one, namespace, name in self.objects if one == kind}
 
+    async def listed(self, kind: Kind, namespace: str) -> tuple[str, list[JSON]]:
+        found = [body for (one, place, _), body in self.objects.items() if one == kind and namespace in ("", place)]
+        return str(self._version), copy.deepcopy(found)
+
     async def create(self, kind: Kind, body: JSON) -> JSON:
         meta = body["metadata"]
         self._note("create", kind, meta["name"])

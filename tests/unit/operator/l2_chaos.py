@@ -14,6 +14,7 @@ import hypothesis.strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from seta_crds import names
+from seta_crds.names import Kind
 from seta_operator.store import errors
 from tests.unit.operator.fakes import settle
 from tests.unit.operator.l2_world import DEADLINE, Agent, GenerationApi, World
@@ -124,6 +125,7 @@ class Chaos(RuleBasedStateMachine):
         super().__init__()
         self.world = World()
         self.api = ChaosApi()
+        self.heard: dict[tuple[Kind, str, str], JSON] = {}  # what watches have shown of heartbeats and lists
         self.world.bench.use(self.api)
         self.world.agents = {name: ChaosAgent(self.world, name) for name in NODES}
         self.world.subject = self.world._subject()
@@ -170,8 +172,10 @@ class Chaos(RuleBasedStateMachine):
             (names.NODE_ANNOUNCEMENTS, "", node),
         ):
             if (body := self.api.objects.get((kind, namespace, name))) is not None:
+                self.heard[kind, namespace, name] = body
                 self.world.bench.cluster.seen(kind, body)
             else:
+                self.heard.pop((kind, namespace, name), None)
                 self.world.bench.cluster.gone(kind, (namespace, name))
 
     @rule(data=st.data())
@@ -202,6 +206,16 @@ class Chaos(RuleBasedStateMachine):
             self.world.restart()
 
         asyncio.run(start())
+
+    @rule()
+    def a_standby_takes_over(self) -> None:
+        """It has seen no more than its watch has shown, and catches up before it starts."""
+        self.world.stand_by(self.heard)
+        asyncio.run(self._start())
+
+    async def _start(self) -> None:
+        assert await self.world.subject._announcer.catch_up()
+        self.world.subject.start()
 
     @rule(sees=st.booleans())
     def the_watch(self, *, sees: bool) -> None:

@@ -9,11 +9,13 @@ import json
 from typing import Any
 
 from seta_crds import names
+from seta_crds.names import Kind
 from seta_operator.services.l2 import L2
 from seta_operator.store import errors
 from tests.unit.operator.fakes import Bench, FakeApi, settle
 
 JSON = dict[str, Any]
+WRITTEN = (names.LEASE, names.NODE_ANNOUNCEMENTS)  # by agents and by the subject
 NAMESPACE = "kube-system"
 DURATION, DEADLINE, RETRY = 15.0, 5.0, 2.0
 
@@ -130,14 +132,25 @@ class World:
         self.subject.listen()
         self.subject.start()
 
+    def stand_by(self, heard: dict[tuple[Kind, str, str], JSON]) -> None:
+        """Another operator, which has heard this of heartbeats and lists, and all of what users do."""
+        api = self.bench.api
+        self.bench = Bench()
+        self.bench.use(api)
+        self.subject = self._subject()
+        users = {place: body for place, body in api.objects.items() if place[0] not in WRITTEN}
+        for (kind, _, _), body in (users | heard).items():
+            self.bench.cluster.seen(kind, {"kind": kind.kind, **body})
+        self.subject.listen()
+
     def watch(self) -> None:
         """The operator sees heartbeats and lists as they are at the API server."""
         seen = set()
         for (kind, namespace, name), body in list(self.bench.api.objects.items()):
-            if kind in (names.LEASE, names.NODE_ANNOUNCEMENTS):
+            if kind in WRITTEN:
                 seen.add((kind, (namespace, name)))
                 self.bench.cluster.seen(kind, body)
-        for kind in (names.LEASE, names.NODE_ANNOUNCEMENTS):
+        for kind in WRITTEN:
             for key in self.bench.cluster.tables[kind].known():
                 if (kind, key) not in seen:
                     self.bench.cluster.gone(kind, key)

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from seta_crds import names
+from seta_operator.services.l2_off import L2Off
 from seta_operator.store import errors
+from tests.unit.operator.fakes import settle
 from tests.unit.operator.l2_world import DURATION, RETRY, World
 
 
@@ -403,3 +405,37 @@ async def test_a_lease_or_a_list_that_somebody_deletes_or_edits_is_written_again
     api.put(names.NODE_ANNOUNCEMENTS, {**body, "spec": {**body["spec"], "services": []}})
     await it.settle()
     assert (it.holders(), it.answering()) == ({"s000": holder}, {"192.0.2.1": holder})
+
+
+async def test_what_somebody_else_put_into_a_list_is_not_given_to_others_while_it_may_be_in_effect() -> None:
+    it = World("a", "b")
+    it.policy()
+    it.service("one", "192.0.2.1")
+    it.service("two", "192.0.2.2")
+    await it.up()
+    a, b = it.holders()["one"], it.holders()["two"]
+    body = it.bench.api.objects[names.NODE_ANNOUNCEMENTS, "", b]
+    more = {"namespace": "x", "name": "y", "addresses": ["192.0.2.7"]}
+    it.bench.api.put(names.NODE_ANNOUNCEMENTS, {**body, "spec": {**body["spec"], "services": [more]}})
+    it.agents[b].read()
+    it.service("one", "192.0.2.1", "192.0.2.7")
+    await it.decide()
+    assert [one["addresses"] for one in it.lists()[a]] == [["192.0.2.1"]]
+    assert [one["addresses"] for one in it.lists()[b]] == [["192.0.2.2"]]
+    await it.settle()
+    assert it.answering() == {"192.0.2.1": a, "192.0.2.7": a, "192.0.2.2": b}
+
+
+async def test_switched_off_lists_and_leases_are_deleted() -> None:
+    it = await world(services=3)
+    foreign = {"namespace": "kube-system", "name": "somebody-elses"}
+    it.bench.api.put(names.LEASE, {"kind": "Lease", "metadata": foreign, "spec": {}})
+    off = L2Off(it.bench.cluster, it.bench.writer, "kube-system")
+    off.start()
+    it.refuse("delete")
+    assert await settle(off, rounds=2) == {"kube-system"}, "and it is tried again"
+    it.refuse()
+    off.start()
+    assert await settle(off) == set()
+    assert (it.lists(), it.holders()) == ({}, {})
+    assert "somebody-elses" in it.bench.api.of(names.LEASE)

@@ -9,6 +9,7 @@ import pytest
 import structlog
 from hypothesis.stateful import run_state_machine_as_test
 
+from seta_operator.services.l2_announcer import Announcer
 from seta_operator.services.l2_exposure import Exposure
 from seta_operator.services.l2_liveness import Liveness
 from tests.unit.operator.l2_chaos import Chaos
@@ -43,9 +44,14 @@ def _impatient(it: Liveness, now: float) -> list[str]:
     return sorted(name for name, pulse in it._pulses.items() if not pulse.dead and now - pulse.since >= 1)
 
 
+async def _nothing(_it: Announcer) -> bool:
+    return True
+
+
 MISTAKES: dict[str, tuple[type, str, Callable[..., Any]]] = {
     "gives without a proof": (Exposure, "free", lambda *_: True),
     "believes every report": (Exposure, "reported", lambda self, node, *_: self.cleared(node)),
+    "believes its watch at the start": (Announcer, "catch_up", _nothing),
     "is impatient": (Liveness, "silent", _impatient),
 }
 

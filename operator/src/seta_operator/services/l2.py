@@ -31,6 +31,7 @@ from seta_operator.store.table import Key
 from seta_operator.store.writer import Writer
 
 Mark = tuple[Kind, Key]
+RETRY = 0.5  # seconds
 SLOW = 1.0  # seconds after which an answer of the API server says nothing about who is silent
 log = structlog.get_logger()
 
@@ -69,6 +70,14 @@ class L2(Subject[Mark]):
         cluster.listen(names.NODE, self._node_changed)
         cluster.listen(names.ENDPOINT_SLICE, self._slice_changed)
         cluster.listen(names.LEASE, self._lease_changed)
+
+    async def run(self) -> None:
+        """Apply what is marked, for ever; first see what an operator before this one has written to the last."""
+        caught_up = await self._announcer.catch_up()
+        while not caught_up:
+            await asyncio.sleep(RETRY)
+            caught_up = await self._announcer.catch_up()
+        await super().run()
 
     def start(self) -> None:
         """Take over the holders; nobody is dead before a whole lease duration since `listen`."""

@@ -63,8 +63,17 @@ class Announcer:
         return self._on.keys() | leased
 
     def changed(self, node: str) -> None:
-        """Somebody else changed, or deleted, a node's list."""
+        """Somebody else changed, or deleted, a node's list; or an attempt to write it is to be repeated."""
         self._dirty.add(node)
+        held = self._cluster.owned(names.NODE_ANNOUNCEMENTS).get(("", node))
+        if held is not None:
+            self._exposure.saw(node, l2_lists.addresses(l2_lists.by_service(held.content)))
+
+    async def catch_up(self) -> bool:
+        """Before `restore`: see all that was written up to now, which a watch may still have to show; whether it is."""
+        return await self._writer.read_all(names.NODE_ANNOUNCEMENTS, "") and await self._writer.read_all(
+            names.LEASE, self._namespace
+        )
 
     async def settle(self, keys: set[Key], reach: Reach, rules: dict[str, Rule], seconds: float) -> set[Key]:
         """Write what has to change for these services, and those that wait; returns what failed.

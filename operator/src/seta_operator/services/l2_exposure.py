@@ -51,6 +51,13 @@ class Exposure:
             self._exposed.setdefault(address, set()).add(node)
         held.listed = frozenset(addresses)
 
+    def saw(self, node: str, addresses: AbstractSet[str]) -> None:
+        """Somebody else has written these into its list."""
+        held = self._nodes.setdefault(node, _Node())
+        for address in addresses - held.listed:
+            held.leaving[address] = UNWRITTEN
+            self._exposed.setdefault(address, set()).add(node)
+
     def written(self, node: str, uid: str, generation: int) -> None:
         """What was attempted is written, as this generation of the object with this uid."""
         held = self._nodes.setdefault(node, _Node())

@@ -13,7 +13,7 @@ import structlog
 from seta_crds.names import Kind
 from seta_operator.store import errors
 from seta_operator.store.api import Api
-from seta_operator.store.cluster import Cluster
+from seta_operator.store.cluster import Cluster, key_of
 from seta_operator.store.table import Key
 
 JSON = dict[str, Any]
@@ -73,14 +73,16 @@ class Writer:
         return True
 
     async def read_all(self, kind: Kind, namespace: str) -> bool:
-        """Put all there is of a kind that is not watched into its table; whether there was an answer."""
+        """Have the table of a kind hold all there is now, whatever a watch has shown; whether there was an answer."""
         try:
-            _, items = await self._api.listed(kind, namespace)
+            version, items = await self._api.listed(kind, namespace)
         except errors.ApiError as error:
             log.info("read.failed", kind=kind.kind, namespace=namespace, error=str(error))
             return False
         for item in items:
-            self._cluster.wrote(kind, item)
+            self._cluster.seen(kind, item)
+        for key in self._cluster.tables[kind].known() - {key_of(item) for item in items}:
+            self._cluster.gone(kind, key, int(version))
         return True
 
     def _check(self) -> None:
