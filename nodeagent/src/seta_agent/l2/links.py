@@ -6,6 +6,7 @@ asked (ioctl: microseconds, no thread). So a message that was lost or misunderst
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import socket
 import struct
@@ -74,13 +75,16 @@ class Links:
     def _something_changed(self) -> None:
         with contextlib.suppress(BlockingIOError):
             while True:
-                try:
-                    self._told.recv(NOTHING)
-                except BlockingIOError:
-                    raise
-                except OSError:  # ENOBUFS: more messages than there was room for
-                    continue
+                self._throw_away()
         self.look()
+
+    def _throw_away(self) -> None:
+        """One message. BlockingIOError where there is none."""
+        try:
+            self._told.recv(NOTHING)
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:  # more messages than there was room for: told once
+                raise
 
     def _ask(self, device: Device) -> Link:
         """A device that is gone is down."""
