@@ -186,8 +186,7 @@ class World:
 
     def look(self) -> None:
         """What the subject's own timer does."""
-        for node in self.subject._liveness.silent(self.now):
-            self.subject.mark((names.NODE, ("", node)))
+        self.subject.look()
 
     def check(self) -> None:
         """Nowhere do two nodes answer for one address."""
@@ -195,6 +194,11 @@ class World:
         assert len(answering) == len(set(answering)), {name: agent.answers() for name, agent in self.agents.items()}
 
     # What users do.
+
+    def join(self, name: str) -> None:
+        """A further node, with its agent."""
+        self.agents[name] = Agent(self, name)
+        self.node(name)
 
     def node(self, name: str, *, cordoned: bool = False, **labels: str) -> None:
         self.bench.seen(names.NODE, name, metadata={"labels": labels}, spec={"unschedulable": cordoned}, status={})

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from seta_crds import names
+from seta_operator.services.l2 import ANYBODY, CALM, PACE
 from seta_operator.services.l2_off import L2Off
 from seta_operator.store import errors
 from tests.unit.operator.fakes import settle
-from tests.unit.operator.l2_world import DURATION, RETRY, World
+from tests.unit.operator.l2_world import DEADLINE, DURATION, RETRY, World
 
 
 async def world(*nodes: str, services: int = 1, **policy: Any) -> World:
@@ -37,8 +38,7 @@ async def test_services_are_spread_evenly_and_stay_when_a_node_joins() -> None:
     it = await world("a", "b", services=20)
     assert sorted(Counter(it.holders().values()).values()) == [10, 10]
     before = it.holders()
-    it.agents["c"] = type(it.agents["a"])(it, "c")
-    it.node("c")
+    it.join("c")
     await it.pass_(3 * RETRY)
     assert it.holders() == before
     for n in range(100, 104):
@@ -307,9 +307,7 @@ async def test_after_a_restart_in_a_hand_over_the_address_waits_still() -> None:
     it.agents[other].renew()
     await it.decide()
     assert other not in it.lists(), "the first one may still answer: nobody has heard that it does not"
-    it.agents[holder].read()
-    it.agents[holder].renew()
-    await it.decide()
+    await it.pass_(RETRY)
     assert it.holders() == {"s000": other}
 
 
@@ -439,3 +437,82 @@ async def test_switched_off_lists_and_leases_are_deleted() -> None:
     assert await settle(off) == set()
     assert (it.lists(), it.holders()) == ({}, {})
     assert "somebody-elses" in it.bench.api.of(names.LEASE)
+
+
+async def test_a_node_that_comes_late_gets_its_share_after_a_while_one_service_at_a_time() -> None:
+    it = await world("a", "b", services=12)
+    it.join("c")
+    await it.pass_(CALM - RETRY)
+    assert "c" not in it.holders().values()
+    shares = []
+    for _ in range(8):
+        await it.pass_(PACE)
+        shares.append(Counter(it.holders().values())["c"])
+    assert shares[:4] == [1, 2, 3, 4]
+    assert shares[-1] == 4
+    assert Counter(it.holders().values()) == {"a": 4, "b": 4, "c": 4}
+
+
+async def test_nothing_is_evened_out_that_would_not_be_more_even() -> None:
+    it = await world("a", "b", "c", services=4)
+    before = it.holders()
+    await it.pass_(CALM + 3 * PACE)
+    assert it.holders() == before
+
+
+async def test_nothing_is_evened_out_while_something_happens() -> None:
+    it = await world("a", "b", services=6)
+    it.join("c")
+    for n in range(8):
+        await it.pass_(CALM / 4)
+        it.policy(f"p{n}", loadBalancerIPs=False)
+    assert "c" not in it.holders().values()
+
+
+async def test_services_that_share_an_address_are_evened_out_together() -> None:
+    it = World("a")
+    it.policy()
+    for n in range(4):
+        it.service(f"s{n}", f"192.0.2.{n // 2}")
+    await it.up()
+    it.join("b")
+    await it.pass_(CALM + 5 * PACE)
+    found = it.holders()
+    assert found["s0"] == found["s1"] != found["s2"] == found["s3"]
+
+
+async def test_after_a_start_the_first_node_heard_of_does_not_get_everything() -> None:
+    it = World("a", "b", "c")
+    it.policy()
+    for n in range(9):
+        it.service(f"s{n}", f"192.0.2.{n}")
+    for agent in it.agents.values():
+        agent.renew()
+    it.watch()
+    it.subject.listen()
+    it.subject.start()
+    for name in ("a", "b"):
+        it.now += 0.5
+        it.agents[name].renew()
+        await it.decide()
+        assert it.lists() == {}
+    it.agents["c"].renew()
+    await it.decide()
+    assert {name: len(found) for name, found in it.lists().items()} == {"a": 3, "b": 3, "c": 3}
+
+
+async def test_who_is_not_heard_of_after_a_start_is_waited_for_until_the_deadline() -> None:
+    it = World("a", "b")
+    it.policy()
+    it.service("web", "192.0.2.1")
+    for agent in it.agents.values():
+        agent.renew()
+    it.watch()
+    it.subject.listen()
+    it.subject.start()
+    await it.pass_(DEADLINE - 0.1, dead="b")
+    assert it.holders() == {}
+    it.now += 0.2
+    it.subject.mark(ANYBODY)
+    await it.settle()
+    assert it.holders() == {"web": "a"}

@@ -8,6 +8,7 @@ written in a safe order (l2_announcer).
 
 import asyncio
 import datetime as dt
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -31,7 +32,9 @@ from seta_operator.store.table import Key
 from seta_operator.store.writer import Writer
 
 Mark = tuple[Kind, Key]
+ANYBODY: Mark = (names.NODE, ("", ""))  # look at the nodes again, whoever it is
 RETRY = 0.5  # seconds
+CALM, PACE = 60.0, 10.0  # seconds: of nothing happening before holdings are evened out; between two moves that do it
 SLOW = 1.0  # seconds after which an answer of the API server says nothing about who is silent
 log = structlog.get_logger()
 
@@ -56,11 +59,12 @@ class L2(Subject[Mark]):
         """`namespace`: of the leases. `duration`, `deadline`: seconds, see l2_liveness. `clock`: monotonic."""
         super().__init__()
         self._cluster, self._writer, self._clock = cluster, writer, clock
-        self._duration, self._proxy_name, self._namespace = duration, proxy_name, namespace
+        self._duration, self._deadline, self._proxy_name = duration, deadline, proxy_name
         self._liveness, self._election = Liveness(duration, deadline), Election()
         self._announcer = Announcer(cluster, writer, self._election, self._liveness, namespace)
         self._rules: dict[str, Rule] = {}  # policy -> rule
         self._reach = Reach({}, {})
+        self._next_move = 0.0  # when a Service may be moved to even out
         self._slices: dict[Key, set[Key]] = defaultdict(set)  # service -> its EndpointSlices
         cluster.listen(names.SERVICE, lambda key, _before, _after: self.mark((names.SERVICE, key)))
         cluster.listen(names.L2_POLICY, lambda key, _before, _after: self.mark((names.L2_POLICY, key)))
@@ -88,6 +92,7 @@ class L2(Subject[Mark]):
         for key in self._cluster.policies(names.L2_POLICY).known():
             self.mark((names.L2_POLICY, key))
         self._watch_silence()
+        asyncio.get_running_loop().call_later(self._deadline, self.mark, ANYBODY)  # who is late is waited for no more
 
     def listen(self) -> None:
         """All heartbeats have been seen once; from now on silence means something, though others decide perhaps."""
@@ -108,10 +113,12 @@ class L2(Subject[Mark]):
         dirty = {key for kind, key in keys if kind == names.SERVICE}
         if self._look_around() or any(kind == names.L2_POLICY for kind, _ in keys):
             dirty |= self._cluster.services.known() | self._election.wishes.keys() | self._election.holders.keys()
+        if dirty:
+            self._next_move = min(self._next_move, self._clock() + CALM)
         for key in [key for kind, key in keys if kind == names.NODE_ANNOUNCEMENTS]:
             self._announcer.changed(key[1])
         concerned = {other for key in sorted(dirty) for other in self._election.wish(key, self._wish(key))}
-        decided = self._election.decide(dirty | concerned, self._reach)
+        decided = self._election.decide(dirty | concerned, self._reach) | self._even_out()
         left = await self._announcer.settle(decided, self._reach, self._rules, self._duration)
         return failed | {(names.SERVICE if key[0] else names.NODE_ANNOUNCEMENTS, key) for key in left}
 
@@ -131,19 +138,34 @@ class L2(Subject[Mark]):
     def _look_around(self) -> bool:
         """See what the rules reach now; whether elections may come out differently."""
         before, now = self._reach, self._clock()
+        opening = self._liveness.opening(now)
         nodes = {
             name: l2_reach.Node(
                 node.labels,
                 node.cordoned,
                 alive=not self._liveness.dead(name),
-                fresh=self._liveness.fresh(name, now),
+                fresh=not opening and self._liveness.fresh(name, now),
                 up=self._liveness.state(name).up,
             )
             for (_, name), node in self._cluster.nodes.items()
             if self._liveness.knows(name)
         }
         self._reach = l2_reach.of(self._rules, nodes)
-        return replace(self._reach, fresh=before.fresh) != before or not self._reach.fresh <= before.fresh
+        changed = replace(self._reach, fresh=before.fresh) != before or not self._reach.fresh <= before.fresh
+        if changed:
+            self._next_move = now + CALM
+        return changed
+
+    def _even_out(self) -> set[Key]:
+        """One Service, now and then, from a node that has many to one that has few: nodes come one after the other."""
+        now = self._clock()
+        if now < self._next_move or not self._announcer.is_calm():
+            return set()
+        moved = self._election.even_out(self._reach)
+        self._next_move = now + PACE if moved else math.inf
+        for key in sorted(moved):
+            log.info("service.evened_out", namespace=key[0], name=key[1], node=self._election.holders.get(key))
+        return moved
 
     def _wish(self, key: Key) -> l2_wishes.Wish | None:
         service = self._cluster.services.get(key)
@@ -205,7 +227,14 @@ class L2(Subject[Mark]):
 
     def _watch_silence(self) -> None:
         """Have those looked at that are silent by now, and come again when the next one may be."""
+        self.look()
+        pause = min(self._liveness.next_silence(self._clock()), PACE)
+        asyncio.get_running_loop().call_later(pause, self._watch_silence)
+
+    def look(self) -> None:
+        """Mark what time alone has changed."""
         now = self._clock()
         for node in self._liveness.silent(now):
             self.mark((names.NODE, ("", node)))
-        asyncio.get_running_loop().call_later(self._liveness.next_silence(now), self._watch_silence)
+        if now >= self._next_move:
+            self.mark(ANYBODY)

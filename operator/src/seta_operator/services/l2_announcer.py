@@ -75,6 +75,10 @@ class Announcer:
             names.LEASE, self._namespace
         )
 
+    def is_calm(self) -> bool:
+        """Whether no hand-over is under way, and nothing is to be written."""
+        return not (self._waiting or self._dirty or self._exposure.waiting())
+
     async def settle(self, keys: set[Key], reach: Reach, rules: dict[str, Rule], seconds: float) -> set[Key]:
         """Write what has to change for these services, and those that wait; returns what failed.
 

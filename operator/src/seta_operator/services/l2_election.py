@@ -2,8 +2,8 @@
 
 Pure; used by l2.py. Services that share an address are one group, which has one holder: two nodes must never answer for
 one address. Nodes are preferred that can announce most of a group's addresses, and those that are not cordoned: a
-cordoned node announces only what nobody else can. A node that joins gets nothing from others, because a move costs
-connections; it gets what comes, and what others lose.
+cordoned node announces only what nobody else can. A node that joins gets what comes, and what others lose; the rest is
+evened out one group at a time, at the caller's pace, because a move costs connections.
 """
 
 import zlib
@@ -77,6 +77,27 @@ class Election:
         for group, best in moving:  # after all that stay, so that the loads are right
             self._give(group, self._least_loaded(best, group), reach)
         return looked_at
+
+    def even_out(self, reach: Reach) -> set[Key]:
+        """Move one group from a node with many Services to one with few; returns it, or nothing where all is even."""
+        alike: dict[Alike, frozenset[str]] = {}
+        least: dict[frozenset[str], str | None] = {}
+        found: tuple[int, Group, str] | None = None
+        for key, holder in sorted(self.holders.items()):
+            group = tuple(sorted(self._group(key, self.wishes.get(key))))
+            best = self._best(group, reach, alike)
+            if best not in least:
+                least[best] = self._least_loaded(best, group)
+            target = least[best]
+            if group[0] != key or target is None:
+                continue
+            gain = self._load[holder] - self._load[target] - len(group)
+            if gain > 0 and (found is None or gain > found[0]):
+                found = gain, group, target
+        if found is None:
+            return set()
+        self._give(found[1], found[2], reach)
+        return set(found[1])
 
     def _group(self, key: Key, wish: Wish | None) -> Iterator[Key]:
         """The service and all that it shares addresses with, over however many others."""

@@ -48,15 +48,20 @@ class Liveness:
         """`duration`: after which silence a node counts as dead. `deadline`: after which it has stopped to answer."""
         self._duration, self._deadline = duration, deadline
         self._pulses: dict[str, _Pulse] = {}
-        self._begun = False
+        self._begun, self._begun_at = False, 0.0
         self._heard = 0.0  # when anything was heard
         self._blind: float | None = None  # since when nothing can be heard; None: it can
 
     def begin(self, now: float) -> None:
         """Everything that is there has been seen; from now on silence means something."""
-        self._begun, self._heard = True, now
+        self._begun, self._begun_at, self._heard = True, now, now
         for pulse in self._pulses.values():
             pulse.since = now
+
+    def opening(self, now: float) -> bool:
+        """Whether nodes that were listed may still be heard of: who is first shall not get everything."""
+        waited = now - self._begun_at >= self._deadline
+        return not waited and any(pulse.version and not pulse.renewed for pulse in self._pulses.values())
 
     def expect(self, node: str, now: float) -> None:
         """A node that may be answering, whether it is heard of or not."""
