@@ -11,7 +11,9 @@ import tempfile
 from tests.bench import (
     agent,
     datapath,
+    failover,
     lbipam,
+    many_services,
     nodeport,
     policies,
     policy,
@@ -37,6 +39,8 @@ SECTIONS = (
     "services",
     *KUBE_PROXY,
     *NODE_PORT,
+    "many_services",
+    "failover",
 )
 
 
@@ -65,6 +69,14 @@ def main() -> None:
         for section, size in NODE_PORT.items():
             if section in wanted:
                 _node_ports(page, netbench, size)
+        if "many_services" in wanted:
+            with cluster("bench-seta", *NATIVE, *POD_CIDRS) as seta:
+                for part in many_services.measure(seta, netbench):
+                    page.add(part)
+        if "failover" in wanted:
+            with cluster("bench-seta", *failover.OPTIONS) as seta:
+                for part in failover.measure(seta, netbench):
+                    page.add(part)
 
 
 def _packets(page: report.Report, netbench: pathlib.Path) -> None:

@@ -14,23 +14,25 @@ WITHIN = 120.0
 MEBIBYTE = 2**20
 
 
-def measure(label: str, cluster: Cluster, goals: tuple[str, str]) -> list[report.Figure]:
+def measure(label: str, cluster: Cluster, goals: tuple[str, str], starts: int = STARTS) -> list[report.Figure]:
     """Replaces the agent of one node several times."""
-    starts, sizes = [], []
-    for _ in range(STARTS):
+    times, sizes = [], []
+    for _ in range(starts):
         before = _status(cluster)
         _restart(cluster)
-        after = _eventually(
-            lambda: _status(cluster),
-            lambda new, old=before: new and new["ready_after_seconds"] != old["ready_after_seconds"],
-        )
-        starts.append(float(after["ready_after_seconds"]))
+        after = ready(cluster, before["ready_after_seconds"])
+        times.append(float(after["ready_after_seconds"]))
         time.sleep(2)
         sizes.append(_status(cluster)["rss_bytes"] / MEBIBYTE)
     return [
-        report.Figure(f"start → ready, {label}", "s", starts, goal=goals[0]),
+        report.Figure(f"start → ready, {label}", "s", times, goal=goals[0]),
         report.Figure(f"resident memory, {label}", "MiB", sizes, goal=goals[1]),
     ]
+
+
+def ready(cluster: Cluster, unlike: float) -> dict[str, Any]:
+    """The status of an agent that is ready, and was so after another time than the one before it."""
+    return _eventually(lambda: _status(cluster), lambda new: new and new["ready_after_seconds"] != unlike)
 
 
 def _pod(cluster: Cluster) -> dict[str, Any]:

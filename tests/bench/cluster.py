@@ -28,6 +28,10 @@ class Cluster:
         )
         return done.stdout.decode()
 
+    def background(self, *command: str) -> subprocess.Popen[str]:
+        """What it prints is read when it ends."""
+        return subprocess.Popen(command, env=self.env, stdout=subprocess.PIPE, text=True)
+
     def kubectl(self, *args: str, stdin: bytes | None = None) -> str:
         return self.run("kubectl", *args, stdin=stdin)
 

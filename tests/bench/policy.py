@@ -37,8 +37,8 @@ def measure(cluster: Cluster, netbench: pathlib.Path) -> report.Section:
     prober.join()
     changes = [(state, float(at)) for state, at in (line.split() for line in lines)]
     figures = [
-        _figure("policy created → denied", _delays(created, changes, "lost"), "p50 < 100 ms, p99 < 250 ms"),
-        _figure("policy deleted → allowed", _delays(deleted, changes, "ok"), ""),
+        _figure("policy created → denied", delays(created, changes, "lost"), "p50 < 100 ms, p99 < 250 ms"),
+        _figure("policy deleted → allowed", delays(deleted, changes, "ok"), ""),
     ]
     figures += [_kubectl(cluster)]
     return report.Section("Policy to wire", f"{ROUNDS} times; an established flow across nodes is cut.", figures)
@@ -58,7 +58,7 @@ def _flip(cluster: Cluster) -> tuple[list[float], list[float]]:
     return created, deleted
 
 
-def _delays(sent: list[float], changes: list[tuple[str, float]], state: str) -> list[float]:
+def delays(sent: list[float], changes: list[tuple[str, float]], state: str) -> list[float]:
     """Milliseconds from each sending to the first change to `state` after it."""
     first = (min(at for kind, at in changes if kind == state and at > moment) for moment in sent)
     return [1000 * (at - moment) for at, moment in zip(first, sent, strict=True)]

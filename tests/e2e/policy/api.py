@@ -91,6 +91,10 @@ class API:
         """None removes an annotation."""
         self._request("PATCH", _path(manifest), {"metadata": {"annotations": annotations}}, MERGE)
 
+    def merge(self, manifest: Manifest, change: Manifest) -> None:
+        """A merge patch of the object."""
+        self._request("PATCH", _path(manifest), change, MERGE)
+
     def delete(self, manifest: Manifest) -> None:
         """Also where it is gone already."""
         try:
