@@ -123,21 +123,26 @@ class App:
 
     async def wait_for_whole_picture(self) -> None:
         """Wait until the watches have shown all there is: allocating or collecting on less would do harm."""
-        missing, pause = dict.fromkeys(READERS, 0), FIRST_PAUSE
-        while missing:
-            try:
-                missing = await sweep.missing(self.api, self.cluster, missing)
-            except errors.ApiError as error:
-                self._waiting(f"the API server does not answer: {error}")
-            if missing:
-                counts = ", ".join(f"{count} {kind.plural}" for kind, count in missing.items())
-                self._waiting(f"not everything is listed yet: {counts}")
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LAST_PAUSE)
+        behind, pause = await self._behind(), FIRST_PAUSE
+        while behind:
+            counts = ", ".join(f"{len(keys)} {kind.plural}" for kind, keys in behind.items())
+            self._waiting(f"not everything is listed yet: {counts}")
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LAST_PAUSE)
+            with contextlib.suppress(errors.ApiError):
+                behind = await sweep.still_behind(self.api, self.cluster, behind)
         if self.leases is not None and not self.leases.listed.is_set():
             self._waiting("not everything is listed yet: leases")
             await self.leases.listed.wait()
         self._state = ""
+
+    async def _behind(self) -> sweep.Behind:
+        while True:
+            try:
+                return await sweep.behind(self.api, self.cluster, READERS)
+            except errors.ApiError as error:
+                self._waiting(f"the API server does not answer: {error}")
+                await asyncio.sleep(LAST_PAUSE)
 
     def _waiting(self, state: str) -> None:
         self._state = state
@@ -154,13 +159,14 @@ class App:
             await self.leadership.resign()
 
     async def _decide(self) -> None:
-        """Stand by with the whole picture, then lead."""
+        """Stand by with the whole picture, then lead, from what the operator before has written to the last."""
         await self.wait_for_whole_picture()
         log.info("cluster.listed", objects={kind.plural: len(table) for kind, table in self.cluster.tables.items()})
         self._listen()
         async with asyncio.TaskGroup() as group:
             group.create_task(self.leadership.run(), name="leadership")
             await self.leadership.won.wait()
+            await self.wait_for_whole_picture()
             for subject in self.subjects:
                 group.create_task(subject.run(), name=subject.name)
             group.create_task(self.policy.collect_for_ever(), name="collect")

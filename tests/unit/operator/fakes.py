@@ -34,8 +34,12 @@ class FakeApi:
         self._note("get", kind, name)
         return self._held(kind, namespace, name)
 
-    async def names(self, kind: Kind) -> tuple[int, set[tuple[str, str]]]:
-        return self._version, {(namespace, name) for one, namespace, name in self.objects if one == kind}
+    async def names(self, kind: Kind) -> tuple[int, dict[tuple[str, str], int]]:
+        return self._version, {
+            (namespace, name): int(body["metadata"]["resourceVersion"])
+            for (one, namespace, name), body in self.objects.items()
+            if one == kind
+        }
 
     async def listed(self, kind: Kind, namespace: str) -> tuple[str, list[JSON]]:
         found = [body for (one, place, _), body in self.objects.items() if one == kind and namespace in ("", place)]

@@ -110,6 +110,27 @@ async def test_the_sweep_finds_what_went_unnoticed(bench: Bench) -> None:
     assert bench.cluster.pods.known() == {("ns", "stays")}
 
 
+async def test_behind_is_what_the_watch_has_not_shown_as_it_was_when_asked(bench: Bench) -> None:
+    old = bench.seen(names.POD, "changed", "ns", spec={})
+    bench.seen(names.POD, "went", "ns", spec={})
+    del bench.api.objects[names.POD, "ns", "went"]
+    made = [bench.api.put(names.POD, {"metadata": {"name": name, "namespace": "ns"}}) for name in ("new", "brief")]
+    changed = bench.api.put(names.POD, old)
+    versions = [int(body["metadata"]["resourceVersion"]) for body in (*made, changed)]
+    behind = await sweep.behind(bench.api, bench.cluster, [names.POD, names.NODE])  # type: ignore[arg-type]  # quacks
+    wanted = dict(zip([("ns", "new"), ("ns", "brief"), ("ns", "changed")], versions, strict=True))
+    assert behind == {names.POD: {**wanted, ("ns", "went"): sweep.GONE}}
+
+    bench.cluster.gone(names.POD, ("ns", "went"))
+    bench.cluster.seen(names.POD, changed)
+    bench.api.put(names.POD, changed)  # again, after it was asked for: of no account
+    del bench.api.objects[names.POD, "ns", "brief"]  # never to be seen
+    behind = await sweep.still_behind(bench.api, bench.cluster, behind)  # type: ignore[arg-type]  # quacks
+    assert behind == {names.POD: {("ns", "new"): versions[0]}}
+    bench.cluster.seen(names.POD, made[0])
+    assert await sweep.still_behind(bench.api, bench.cluster, behind) == {}  # type: ignore[arg-type]  # quacks
+
+
 async def test_a_listing_is_followed_by_a_sweep(bench: Bench) -> None:
     bench.seen(names.POD, "went", "ns", spec={})
     bench.api.objects.clear()

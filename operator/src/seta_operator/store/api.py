@@ -49,10 +49,13 @@ class Api:
         """The object as it is now."""
         return await self._request("GET", kind.path(namespace, name))
 
-    async def names(self, kind: Kind) -> tuple[int, set[tuple[str, str]]]:
-        """Version of the list, and (namespace, name) of every object of the kind."""
+    async def names(self, kind: Kind) -> tuple[int, dict[tuple[str, str], int]]:
+        """Version of the list, and (namespace, name) -> version of every object of the kind."""
         body = await self._request("GET", kind.path(), accept=_NAMES_ONLY)
-        found = {(item["metadata"].get("namespace", ""), item["metadata"]["name"]) for item in body["items"] or ()}
+        found = {
+            (meta.get("namespace", ""), meta["name"]): int(meta["resourceVersion"])
+            for meta in (item["metadata"] for item in body["items"] or ())
+        }
         return int(body["metadata"]["resourceVersion"]), found
 
     async def listed(self, kind: Kind, namespace: str) -> tuple[str, list[JSON]]:
