@@ -130,7 +130,7 @@ def versions(api: Client) -> dict[str, str]:
 
 
 def test_writes_per_second_grow_with_nodes_and_not_with_services(
-    plane: ControlPlane, living: Agents, api: Client, record_property: Any
+    plane: ControlPlane, living: Agents, api: Client
 ) -> None:
     api.apply(policy())
     rates = {}
@@ -140,13 +140,18 @@ def test_writes_per_second_grow_with_nodes_and_not_with_services(
         eventually(lambda count=services: len(holders(api)) == count, 60, f"{services} leases")
         time.sleep(2)
         rates[services] = rate(plane, living)
-        record_property(f"writes_per_second_at_{services}", rates[services])
+    print(f"writes per round of heartbeats, by number of services: {rates}")
     assert sorted(Counter(holders(api).values()).values()) == [166, 167, 167]
     assert rates[500] == pytest.approx(rates[1], abs=0.35), "one may fall into the window or beside it"
+    living.silent.add("n1")
+    began = time.monotonic()
+    eventually(lambda: "n1" not in holders(api).values(), 15, "everything is taken over")
+    print(f"taken over after {time.monotonic() - began:.2f} s")
+    assert Counter(holders(api).values()) == {"n2": 250, "n3": 250}
 
 
 def rate(plane: ControlPlane, living: Agents, seconds: float = 6) -> float:
-    """Writes per second that the API server counts, of whatever kind and by whomever, per round of heartbeats."""
+    """Writes that the API server counts, of whatever kind and by whomever, per round of heartbeats."""
     before, renewed = written(plane), living.renewals
     time.sleep(seconds)
     rounds = (living.renewals - renewed) / len(living.nodes)
