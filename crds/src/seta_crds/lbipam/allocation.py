@@ -14,6 +14,7 @@ from seta_crds.lbipam.holdings import Holdings
 from seta_crds.lbipam.layout import Layout
 from seta_crds.lbipam.pools import Pool
 from seta_crds.lbipam.requests import Key, Problem, Request, obstacle
+from seta_crds.lbipam.selection import Selection
 
 
 class Allocation:
@@ -22,7 +23,7 @@ class Allocation:
     def __init__(self) -> None:
         self.layout = Layout()
         self.held = Holdings()
-        self.selected: dict[str, set[Key]] = {}  # pool -> services that its selector matches
+        self.selection = Selection()
         self._pools: dict[str, Pool] = {}  # name -> pool
         self._changed: set[str] = set()  # pools that the layout does not know as they are
         self._requests: dict[Key, Request] = {}  # service -> what it asks for
@@ -51,8 +52,7 @@ class Allocation:
             return
         self._requests[key] = request
         if before is None or before.labels != request.labels:
-            for pool in self._pools.values():
-                self._select(pool, request)
+            self.selection.put(request)
         if before is None or before.sharing.key != request.sharing.key:
             self._unshare(before)
             if request.sharing.key:
@@ -70,8 +70,7 @@ class Allocation:
             return
         for address in self.held.of.get(key, ()):
             self._give_back(key, address)
-        for services in self.selected.values():
-            services.discard(key)
+        self.selection.drop(key)
         self._unshare(request)
         self._problems.pop(key, None)
         self._open.discard(key)
@@ -118,20 +117,14 @@ class Allocation:
         changed, self._changed = self._changed, set()
         self.layout = Layout(self._pools.values())
         for name in changed:
-            self.selected.pop(name, None)
             if pool := self._pools.get(name):
-                self.selected[name] = {key for key, one in self._requests.items() if pool.selects(one.labels)}
+                self.selection.put_pool(pool, self._requests.values())
+            else:
+                self.selection.drop_pool(name)
         self.held.lay_out(self.layout)
         for key in sorted(self.held.of, key=lambda key: self._requests[key].rank):
             self._keep(key)
         self._freed = True
-
-    def _select(self, pool: Pool, request: Request) -> None:
-        services = self.selected.setdefault(pool.name, set())
-        if pool.selects(request.labels):
-            services.add(request.key)
-        else:
-            services.discard(request.key)
 
     def _unshare(self, request: Request | None) -> None:
         if request is not None and request.sharing.key:
@@ -152,7 +145,7 @@ class Allocation:
         """Whether the address is in a pool that serves the Service, of its family, and not taken by others."""
         return (
             address.family in request.families
-            and any(request.key in self.selected[pool.name] for pool in self.layout.at(address))
+            and self._serving(request.key, self.layout.at(address))
             and not self._obstacle(request, address)
         )
 
@@ -178,7 +171,7 @@ class Allocation:
             if address in self.held.of.get(request.key, ()):
                 continue
             obstacle_ = self._obstacle(request, address)
-            problem = refusals.of_named(self.layout, self.selected, request, address, obstacle_)
+            problem = refusals.of_named(self.layout, self.selection.of_pool, request, address, obstacle_)
             if problem is None:
                 self._take(request.key, address)
             else:
@@ -201,27 +194,29 @@ class Allocation:
             if address is not None:
                 self._take(request.key, address)
             else:
-                problems.append(refusals.of_any(self.layout, self.selected, request, family))
-        self._problems.pop(request.key, None)
+                problems.append(refusals.of_any(self.layout, self.selection.of_pool, request, family))
+        if self._problems.pop(request.key, ()) != tuple(problems):
+            self._touched.add(request.key)
         if problems:
             self._problems[request.key] = tuple(problems)
-        self._touched.add(request.key)
 
     def _shared(self, request: Request, family: int) -> Address | None:
         """An address that Services with its sharing key have already."""
         group = self._sharing.get(request.sharing.key, ())
         for address in sorted({one for key in group for one in self.held.of.get(key, ()) if one.family == family}):
             givers = (pool for pool in self.layout.at(address) if self.layout.may_give(pool))
-            served = any(request.key in self.selected[pool.name] for pool in givers)
-            if served and not self._obstacle(request, address):
+            if self._serving(request.key, givers) and not self._obstacle(request, address):
                 return address
         return None
 
+    def _serving(self, key: Key, some: Iterable[Pool]) -> bool:
+        """Whether one of these pools selects the Service."""
+        return any(pool.name in self.selection.of_service[key] for pool in some)
+
     def _free(self, key: Key, family: int) -> Address | None:
         """The lowest free address of the oldest pool that has one for it."""
-        for pool in self.layout.givers:
-            if key not in self.selected[pool.name]:
-                continue
+        selecting = (self._pools[name] for name in self.selection.of_service[key])
+        for pool in sorted(filter(self.layout.may_give, selecting), key=lambda pool: pool.rank):
             for block in pool.blocks:
                 if block.family == family:
                     address = self.held.lowest_free(family, block.gives_first, block.gives_last)

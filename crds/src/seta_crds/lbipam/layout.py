@@ -19,7 +19,6 @@ class Layout:
         self.pools = {pool.name: pool for pool in sorted(pools, key=lambda pool: pool.rank)}  # name -> pool; by rank
         self.conflicts = self._conflicts()  # pool -> why it gives nothing
         self.total = {name: _size(pool) for name, pool in self.pools.items()}  # pool -> how many addresses it may give
-        self.givers = [pool for pool in self.pools.values() if not pool.disabled and pool.name not in self.conflicts]
         self._starts, self._there = self._pieces()
 
     def at(self, address: Address) -> tuple[Pool, ...]:

@@ -66,13 +66,13 @@ def _lost(state: Allocation, request: Request, address: Address) -> str:
     there = state.layout.at(address)
     if not there:
         return "is in no pool any more"
-    if not any(request.key in state.selected[pool.name] for pool in there):
+    if not any(request.key in state.selection.of_pool[pool.name] for pool in there):
         return f"is in {_names(there)} only, which does not select it"
     return "is given up for what it asks for by name"
 
 
 def _from(state: Allocation, request: Request, address: Address) -> str:
-    return _names(pool for pool in state.layout.at(address) if request.key in state.selected[pool.name])
+    return _names(pool for pool in state.layout.at(address) if request.key in state.selection.of_pool[pool.name])
 
 
 def _names(pools: Iterable[Pool]) -> str:

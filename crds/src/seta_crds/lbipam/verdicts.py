@@ -48,7 +48,7 @@ def _valid(allocation: Allocation, pool: Pool) -> Condition:
         return _condition("Valid", "False", "NoAddresses", "spec.blocks is empty: the pool has no address to give.")
     if pool.disabled:
         return _condition("Valid", "True", "Disabled", "It gives no more addresses; those given stay.")
-    if not allocation.selected[pool.name]:
+    if not allocation.selection.of_pool[pool.name]:
         whom = f"matches {pool.wants}" if pool.selector and pool.selector.requirements else "is ours to serve"
         return _condition("Valid", "True", "NoService", f"No Service of type LoadBalancer {whom}.")
     return _condition("Valid", "True", "Usable", "")

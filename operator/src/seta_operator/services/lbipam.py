@@ -39,6 +39,7 @@ class LBIPAM(Subject[Mark]):
         self._allocation = Allocation()
         self._showing: dict[Address, set[Key]] = {}  # address -> services that have it in their status
         self._told: dict[str, tuple[object, ...]] = {}  # pool -> what its conditions were made of
+        self._dormant = True  # there are no pools
         self._contests = Contests(lambda key: self.mark((names.SERVICE, key)))
         cluster.listen(names.SERVICE, self._service_changed)
         cluster.listen(names.LOAD_BALANCER_IP_POOL, lambda key, *_: self.mark((names.LOAD_BALANCER_IP_POOL, key)))
@@ -59,6 +60,9 @@ class LBIPAM(Subject[Mark]):
         for key in sorted(services):
             self._read_service(key)
         services |= self._allocation.settle()
+        if self._dormant == bool(self._allocation.layout.pools):
+            self._dormant = not self._dormant
+            services |= self._cluster.services.known()  # all are told, or nobody is any more
         log.debug("lbipam.settled", services=len(services), cpu=round(time.process_time() - began, 3))
         failed: set[Mark] = {(names.SERVICE, key) for key in await self._tell_services(services)}
         return failed | {(names.LOAD_BALANCER_IP_POOL, ("", name)) for name in await self._tell_pools(marked)}
@@ -113,18 +117,16 @@ class LBIPAM(Subject[Mark]):
         if self._allocation.layout.pools and self._allocation.request(key) is not None:
             held = self._allocation.held.of.get(key, ())
             condition = verdicts.of_service(self._allocation.problems(key))
-        status = lbipam_status.of_service(service, held, condition)
-        if status is None:
-            return True
-        if any(self._is_shown_by_another(key, address) for address in held or ()):
-            return False
-        what = held, condition
-        if self._contests.wait(key, what):
-            return True
+        ready = held and tuple(address for address in held if not self._is_shown_by_another(key, address))
+        complete = ready == held  # else what it loses is written now: two may be waiting for each other's
+        status = lbipam_status.of_service(service, ready, condition)
+        what = ready, condition
+        if status is None or self._contests.wait(key, what):
+            return complete
         if not await self._writer.status(names.SERVICE, key, status, version):
             return False
         self._contests.written(key, what)
-        return True
+        return complete
 
     def _is_shown_by_another(self, key: Key, address: Address) -> bool:
         """Whether it stands in the status of a Service that has it no more: that is to be written first."""
@@ -155,7 +157,7 @@ class LBIPAM(Subject[Mark]):
             state.layout.conflicts.get(name),
             state.held.used[name],
             state.held.free[name],
-            bool(state.selected[name]),
+            bool(state.selection.of_pool[name]),
         )
 
     async def _tell_pool(self, name: str) -> bool:
