@@ -11,6 +11,7 @@ import numpy as np
 
 import seta_agent
 from seta_agent.bpf.btf import Btf
+from seta_agent.bpf.errors import BpfError, Reason
 from seta_agent.desired import lb, lbfrontends
 from seta_agent.desired.encode import rows
 from seta_agent.programmer.maps import MapReconciler
@@ -34,6 +35,8 @@ class FakeMap:
         self.name, self._after = name, after
         self.key, self.value = layouts()[name]
         self.content = {}  # key -> value
+        self.info = self
+        self.max_entries = 65536
 
     def dump(self):
         keys, values = b"".join(self.content), b"".join(self.content.values())
@@ -41,6 +44,8 @@ class FakeMap:
 
     def update(self, keys, values):
         for key, value in zip(rows(keys), rows(values), strict=True):
+            if key not in self.content and len(self.content) >= self.max_entries:
+                raise BpfError(f"writing {self.name}", Reason.FULL)
             self.content[key] = value
             self._after()
 

@@ -105,8 +105,8 @@ class Agent:
         self._addresses = [ipaddress.ip_address(one) for one in addresses]
         self._tables = Tables()
         self._maps = self.kernel.opened()
-        self._stage = ServiceStage(self._settings, self._tables, lambda: None)
-        self._stage.restore(self._maps)
+        self.stage = ServiceStage(self._settings, self._tables, lambda: None)
+        self.stage.restore(self._maps)
 
     def settle(self, service_tables, every_pod):
         own = [one for one in every_pod if one["spec"]["nodeName"] == self.name]
@@ -116,7 +116,7 @@ class Agent:
             {number: _endpoint(number, one) for number, one in enumerate(own, 1) if not one["spec"].get("hostNetwork")}
         )
         view = lbnode.view(self._settings, self.node, (*self.node.internal_ips, *self._addresses))
-        return self._stage.apply(self._maps, view)
+        return self.stage.apply(self._maps, view)
 
 
 def _whole(pod):

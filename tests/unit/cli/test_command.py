@@ -31,7 +31,7 @@ STATUS = {
     "watches": [{"name": "pods", "synced": True, "objects": 1, "malformed": 0, "error": ""}],
     "l2_announcements": {"enabled": False},
     "probes": {"health_check_node_ports": 2, "errors": {}},
-    "programmer": {"synced": True, "native_devices": ["ens5"], "acceleration": {}},
+    "programmer": {"synced": True, "native_devices": ["ens5"], "acceleration": {}, "services_left_out": 0},
 }
 
 
@@ -320,9 +320,14 @@ def test_status_says_why_nothing_is_announced():
     assert "L2 announcements:       Disabled" in status.status(STATUS, verbose=False).splitlines()
 
 
+def test_status_says_how_many_services_have_no_room():
+    text = status.status({**STATUS, "programmer": {**STATUS["programmer"], "services_left_out": 7}}, verbose=False)
+    assert ", 7 left out for want of room: raise bpf.lbMapMax" in text
+
+
 def test_status_says_which_devices_run_xdp_and_why_others_do_not():
     devices = {"ens5": "native", "ens6": "its driver has no XDP"}
-    text = status.status({**STATUS, "programmer": {"acceleration": devices}}, verbose=False)
+    text = status.status({**STATUS, "programmer": {**STATUS["programmer"], "acceleration": devices}}, verbose=False)
     assert "XDP acceleration:       ens5: native; ens6: its driver has no XDP" in text.splitlines()
     assert "XDP acceleration:       Disabled" in status.status(STATUS, verbose=False).splitlines()
 

@@ -20,7 +20,7 @@ def status(data: Item, *, verbose: bool) -> str:
         ["IPAM:", f"IPv4: {len(data['addresses'])}/{data['capacity']} allocated from {', '.join(data['pod_cidrs'])}"],
         ["Endpoints:", f"{data['counts']['endpoints']}"],
         ["Policies:", f"{data['counts']['policies']}, enforcement {data['policy_enforcement']}"],
-        ["Services:", f"{data['counts']['services']}"],
+        ["Services:", _services(data["counts"]["services"], data["programmer"]["services_left_out"])],
         ["L2 announcements:", _l2(data["l2_announcements"])],
         ["Health checks:", _probes(data["probes"])],
         ["Monitor:", f"{data['monitor_listeners']} listeners"],
@@ -39,6 +39,10 @@ def _kubernetes(watches: list[Item]) -> str:
         return f"Ok   {len(watches)} watches"
     first = broken[0]
     return f"{len(broken)} of {len(watches)} watches fail: {first['name']}: {first['error'] or 'not listed yet'}"
+
+
+def _services(count: int, left_out: int) -> str:
+    return f"{count}, {left_out} left out for want of room: raise bpf.lbMapMax" if left_out else f"{count}"
 
 
 def _acceleration(devices: dict[str, str]) -> str:

@@ -42,6 +42,17 @@ class MapReconciler:
     def pending(self) -> bool:
         return bool(self._dirty)
 
+    @property
+    def room(self) -> int:
+        """How many more entries may be wanted."""
+        return self.map.info.max_entries - len(self._wanted)
+
+    def fits(self, owner: Owner, entries: Entries) -> bool:
+        """Whether there is room for these, in the place of what the owner has now."""
+        old = self._by_owner.get(owner, {})
+        freed = sum(key not in entries and key not in self._rivals for key in old)
+        return sum(key not in self._wanted for key in entries) - freed <= self.room
+
     def kernel_keys(self) -> Iterable[bytes]:
         return self._kernel.keys()
 

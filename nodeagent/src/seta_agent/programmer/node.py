@@ -172,6 +172,7 @@ class NodeProgrammer:
             "acceleration": dict(self._setup.acceleration.devices),
             "pod_mtu": self.pod_mtu,
             "endpoints_programmed": len(self._endpoints.programmed),
+            "services_left_out": self._services.left_out,
             "endpoint_errors": dict(self._endpoints.errors),
             "policies_waiting": sorted(self._endpoints.engine.index.waiting),
             "passes": self._passes,

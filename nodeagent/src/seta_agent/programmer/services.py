@@ -1,8 +1,7 @@
 """The stage that keeps the LB maps. Called by `node`, which applies.
 
-A lookup goes from the frontend (slot 0) to a slot to a backend, so they are written the other way round and removed
-in the lookup's order: at no moment does a lookup meet a slot or a backend that is not there. What a frontend's flags
-promise (source ranges, affinity, the view from inside) is there before the flags are.
+Services that changed become entries (`desired.lb`), are let in as far as there is room, and are moved in an order in
+which no lookup fails (`servicewrites`).
 """
 
 import itertools
@@ -13,18 +12,17 @@ import structlog
 from seta_agent.bpf.errors import BpfError
 from seta_agent.bpf.maps import Map
 from seta_agent.desired import hostports, lb, lbids
-from seta_agent.desired.encode import Dtype, field_of
 from seta_agent.desired.lbids import Owner
 from seta_agent.desired.lbnode import NodeView
 from seta_agent.programmer.hostports import HostPorts
 from seta_agent.programmer.kernelmaps import KernelMaps
 from seta_agent.programmer.maglevtables import MaglevTables
-from seta_agent.programmer.maps import MapReconciler
+from seta_agent.programmer.room import Room
+from seta_agent.programmer.servicewrites import ServiceWrites
 from seta_agent.settings import Settings
 from seta_agent.tables import Service, Tables
 
 AT_ONCE = 512  # services turned into entries together: enough to be quick, few enough to need little memory
-TABLES_AT_ONCE = 64  # Maglev tables made in one pass: they take 2 ms each, and others wait
 Row = tuple[Owner, Service | None]
 log = structlog.get_logger()
 
@@ -40,6 +38,8 @@ class ServiceStage:
         self._numbers = lbids.FrontendIds()
         self._tables: dict[str, MaglevTables] = {}  # map -> its tables
         self._view: NodeView | None = None  # what the entries were made for
+        self._room = Room()
+        self._free = 0  # entries for which there was room after the last pass
         self._lacking = 0  # services without numbers, as told last
         self._dirty: set[Owner] = set()
         self._wake = wake
@@ -77,9 +77,6 @@ class ServiceStage:
         if view != self._view:
             self._view = view
             self.recheck()
-        if self._numbers.lacking and self._numbers.has_room:
-            self._dirty |= self._numbers.lacking & self._table.keys()
-            self._hosts.recheck()
         dirty, self._dirty = self._dirty, set()
         try:
             self._want(maps, view, itertools.chain(self._rows(dirty), self._hosts.take(view.name)))
@@ -89,8 +86,12 @@ class ServiceStage:
             raise
         if self._table.synced and self._hosts.synced:
             self._complete(maps)
+        self._room.tell()
         self._tell()
-        return self._apply(maps)
+        changed = ServiceWrites(maps, self._tables.values(), self._ids).apply()
+        if any(tables.pending for tables in self._tables.values()) or self._look_again(maps):
+            self._wake()
+        return changed
 
     def host_ports(self) -> list[Service]:
         """Host ports of this node's pods, for reading; with the numbers that their frontends have here."""
@@ -100,8 +101,20 @@ class ServiceStage:
         return [hostports.numbered(row, view.addresses, self._numbers.number) for row in self._hosts.rows(view.name)]
 
     @property
-    def _tables_pending(self) -> bool:
-        return any(tables.pending for tables in self._tables.values())
+    def left_out(self) -> int:
+        """Services that do not fit into the maps."""
+        return len(self._room.left_out)
+
+    def _look_again(self, maps: KernelMaps) -> bool:
+        """Whether there is something to do for services that lacked room or a number, now that others have gone."""
+        before, self._free = self._free, sum(maps.reconciler(name).room for name in lb.MAPS)
+        waiting = self._room.left_out if self._free > before else set()
+        if self._numbers.has_room:
+            waiting = waiting | self._numbers.lacking
+        self._dirty |= waiting & self._table.keys()
+        if waiting - self._table.keys():
+            self._hosts.recheck()
+        return bool(waiting)
 
     def _rows(self, owners: Iterable[Owner]) -> Iterable[Row]:
         return ((owner, self._table.get(owner)) for owner in owners)
@@ -112,13 +125,10 @@ class ServiceStage:
         every = iter(rows)
         while some := list(itertools.islice(every, AT_ONCE)):
             wanted = lb.contributions(some, view, self._ids, self._numbers, layouts)
-            for name, by_owner in wanted.entries.items():
-                reconciler = maps.reconciler(name)
-                for owner, entries in by_owner.items():
-                    reconciler.set(owner, entries)
+            fitting = self._room.let_in({name: maps.reconciler(name) for name in lb.MAPS}, wanted.entries)
             for name, tables in wanted.tables.items():
-                for owner, one in tables.items():
-                    self._tables[name].set(owner, one)
+                for owner in fitting:
+                    self._tables[name].set(owner, tables[owner])
 
     def _complete(self, maps: KernelMaps) -> None:
         self._numbers.prune()
@@ -133,51 +143,6 @@ class ServiceStage:
             some = ["/".join(owner) for owner in sorted(lacking)[:10]]
             log.warning("frontends_without_number", services=len(lacking), some=some, last=lbids.LAST)
         self._lacking = len(lacking)
-
-    def _apply(self, maps: KernelMaps) -> int:
-        every = [maps.reconciler(name) for name in lb.MAPS]
-        if not (any(one.pending for one in every) or self._tables_pending):
-            return 0
-        services = [maps.reconciler(names.services) for names in lb.FAMILIES]
-        backends = [maps.reconciler(names.backends) for names in lb.FAMILIES]
-        others = [one for one in every if one not in services and one not in backends]
-        changed = sum(one.write() for one in (*backends, *others))
-        changed += sum(tables.write(TABLES_AT_ONCE) for tables in self._tables.values())
-        changed += sum(_write(one) for one in services)
-        changed += sum(_delete(one) for one in services)
-        changed += sum(tables.delete() for tables in self._tables.values())
-        changed += sum(len(one.delete()) for one in others)
-        for one in backends:
-            gone = one.delete()
-            changed += len(gone)
-            for key in gone:
-                self._ids.release(int.from_bytes(key, "little"))
-        for one in every:
-            one.settle()
-        if self._tables_pending:
-            self._wake()
-        return changed
-
-
-def _write(services: MapReconciler) -> int:
-    """Slots, then the fronts as seen from inside, then those that say whether to look there."""
-    place = _place_of(services.map.key)
-    changed = services.write(lambda key: place(key)[0] != 0)
-    changed += services.write(lambda key: place(key) == (0, lb.INTERNAL))
-    return changed + services.write()
-
-
-def _delete(services: MapReconciler) -> int:
-    place = _place_of(services.map.key)
-    changed = len(services.delete(lambda key: place(key) == (0, lb.EXTERNAL)))
-    changed += len(services.delete(lambda key: place(key) == (0, lb.INTERNAL)))
-    return changed + len(services.delete())
-
-
-def _place_of(key: Dtype) -> Callable[[bytes], tuple[int, int]]:
-    """(slot, scope) of a key."""
-    slot, scope = field_of(key, "backend_slot")[1], field_of(key, "scope")[1]
-    return lambda raw: (raw[slot] | raw[slot + 1] << 8, raw[scope])
 
 
 def _known_backends(found: Map) -> dict[int, lbids.BackendKey]:
