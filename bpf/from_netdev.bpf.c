@@ -62,7 +62,7 @@ INLINE int receive(struct pkt *p)
 	TRY(icmp_inner(p));
 	TRY(find_sender(p));
 	TRY(dsr_option(p));
-	return deliver_local(p);
+	return SERVICE_TO_POD;
 }
 
 /* The answer's pod may be gone by now. */
@@ -72,7 +72,7 @@ INLINE int receive_restored(struct pkt *p)
 	if (!endpoint_is_pod(p->dst_ep))
 		return DROP(p, DROP_NO_MATCHING_LOCAL_CONTAINER_FOUND);
 	TRY(find_sender(p));
-	return deliver_local(p);
+	return SERVICE_TO_POD;
 }
 
 /* The answering backend is on another node. */
@@ -82,8 +82,8 @@ INLINE int receive_for_client(struct pkt *p)
 	return nodeport_return(p);
 }
 
-/* Stage, the last for what is for a service's address. SERVICE_NONE: it is not. */
-INLINE int receive_for_service(struct pkt *p)
+/* Stage: the backend of what is for a service's address. SERVICE_NONE: it is not. */
+INLINE int choose(struct pkt *p)
 {
 	struct lb_service *service;
 	struct service *s;
@@ -100,12 +100,11 @@ INLINE int receive_for_service(struct pkt *p)
 		frag_remember(p);
 	p->dir = DIR_SERVICE;
 	TRY(find_sender(p));
-	TRY(nodeport_choose(p, service, s));
-	return nodeport_send(p, s);
+	return nodeport_choose(p, service, s);
 }
 
 /* The same for an ICMP error about a service's answer. */
-INLINE int receive_error(struct pkt *p)
+INLINE int choose_of_error(struct pkt *p)
 {
 	struct service *s = service_new(LB_SCOPE_EXTERNAL);
 
@@ -113,13 +112,15 @@ INLINE int receive_error(struct pkt *p)
 		return SERVICE_NONE;
 	p->dir = DIR_SERVICE;
 	TRY(find_sender(p));
-	TRY(find_owner(p, s->backend));
-	return nodeport_send(p, s);
+	return find_owner(p, s->backend);
 }
 
 INLINE int to_service(struct pkt *p)
 {
-	return p->is_error ? receive_error(p) : receive_for_service(p);
+	int rc = TRY(p->is_error ? choose_of_error(p) : choose(p));
+	struct service *s = service_current();
+
+	return rc == SERVICE_NONE || !s ? SERVICE_NONE : nodeport_send(p, s);
 }
 
 INLINE int receive_for_host(struct pkt *p)
@@ -139,37 +140,50 @@ INLINE int read_ports(struct pkt *p)
 	return icmp_inner(p);
 }
 
-/* rc, here and below: what parse_l3() said. */
+#define UNTOUCHED 0x102
+
+/* rc, here and below: what parse_l3() said. Returned: a tc action, a drop, SERVICE_TO_POD
+ * or UNTOUCHED. Each of them is seen to in one place only, since the verifier looks at
+ * every call anew.
+ */
 INLINE int for_own_address(struct pkt *p, int rc)
 {
 	if (!cfg.host_firewall || find_target(p) < 0 || !host_is_guarded(p->dst_ep))
-		return TC_ACT_OK;
-	return leave(p, rc < 0 ? rc : receive_for_host(p));
+		return UNTOUCHED;
+	return rc < 0 ? rc : receive_for_host(p);
 }
 
-INLINE int for_pod_or_elsewhere(struct pkt *p, int rc)
+INLINE int for_pod(struct pkt *p, int rc)
 {
-	int done;
+	return rc < 0 ? rc : receive(p);
+}
 
-	find_target(p);
-	if (endpoint_is_pod(p->dst_ep))
-		return leave(p, rc < 0 ? rc : receive(p));
-	done = rc < 0 || read_ports(p) < 0 ? SERVICE_NONE : to_service(p);
-	return done == SERVICE_NONE ? for_own_address(p, rc) : leave_or_reject(p, done);
+INLINE int for_elsewhere(struct pkt *p, int rc)
+{
+	return rc < 0 || read_ports(p) < 0 ? SERVICE_NONE : to_service(p);
 }
 
 INLINE int for_node(struct pkt *p, int rc)
 {
-	bool readable = rc >= 0 && parse_l4(p) >= 0;
-	int done = readable ? restore(p) : NAT_NOBODY;
+	int owner;
 
-	if (done == NAT_POD)
-		return leave(p, receive_restored(p));
-	if (done == NAT_CLIENT)
-		return leave(p, receive_for_client(p));
-	if (done == NAT_NOBODY)
-		done = readable ? to_service(p) : SERVICE_NONE;
-	return done == SERVICE_NONE ? for_own_address(p, rc) : leave_or_reject(p, done);
+	if (rc < 0 || parse_l4(p) < 0)
+		return SERVICE_NONE;
+	owner = TRY(restore(p));
+	if (owner == NAT_POD)
+		return receive_restored(p);
+	return owner == NAT_CLIENT ? receive_for_client(p) : to_service(p);
+}
+
+INLINE int sort(struct pkt *p, int rc)
+{
+	bool own = p->t.daddr.v4 == cfg.node_ip.v4;
+	int done;
+
+	if (!own && !find_target(p) && endpoint_is_pod(p->dst_ep))
+		return for_pod(p, rc);
+	done = own ? for_node(p, rc) : for_elsewhere(p, rc);
+	return done == SERVICE_NONE ? for_own_address(p, rc) : done;
 }
 
 SEC("tc")
@@ -182,8 +196,12 @@ int from_netdev(struct __sk_buff *skb)
 		return TC_ACT_OK;
 	if (p.ethertype != ETH_P_IP)
 		return l2_answer(&p);
-	rc = parse_l3(&p);
-	return p.t.daddr.v4 == cfg.node_ip.v4 ? for_node(&p, rc) : for_pod_or_elsewhere(&p, rc);
+	rc = sort(&p, parse_l3(&p));
+	if (rc == UNTOUCHED)
+		return TC_ACT_OK;
+	if (rc == SERVICE_TO_POD)
+		rc = p.dst_ep ? deliver_local(&p) : DROP(&p, DROP_NO_MATCHING_LOCAL_CONTAINER_FOUND);
+	return leave_or_reject(&p, rc);
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -86,7 +86,7 @@ INLINE int nodeport_send(struct pkt *p, struct service *s)
 	if (!p->dst_ep)
 		return nodeport_to_node(p, s);
 	TRY(nat_rewrite_destination(p, s->backend, s->backend_port));
-	return endpoint_is_pod(p->dst_ep) ? deliver_local(p) : nodeport_to_host(p);
+	return endpoint_is_pod(p->dst_ep) ? SERVICE_TO_POD : nodeport_to_host(p);
 }
 
 /* Stage: the backend of a packet to a frontend, and where that is. */

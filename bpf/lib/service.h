@@ -18,8 +18,11 @@
 #undef THIS_FILE
 #define THIS_FILE FILE_SERVICE_H
 
-/* A stage's result that is no tc action: the packet is for no service. */
+/* Results of stages that are no tc action: the packet is for no service; it is for the pod
+ * p->dst_ep, and the caller sees to that.
+ */
 #define SERVICE_NONE 0x100
+#define SERVICE_TO_POD 0x101
 
 /* A packet on its way to a backend. There is one per CPU: the stack has no room for it
  * below everything else, and no two packets are on one CPU at once.
@@ -59,6 +62,14 @@ INLINE struct service *service_new(__u8 scope)
 	memset(s, 0, sizeof(*s));
 	s->scope = scope;
 	return s;
+}
+
+/* The one that service_new() gave for this packet. */
+INLINE struct service *service_current(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&seta_service_scratch, &zero);
 }
 
 INLINE bool service_may_be(const struct pkt *p)
