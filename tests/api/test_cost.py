@@ -140,6 +140,23 @@ def test_a_node_that_joins_costs_its_own_object_and_policies_about_it(costs: Cos
     assert spent == {("create", "ciliumnodes", "fast"), ("update", "compiledpolicies", "ccnp.hosts")}
 
 
+def test_a_service_costs_its_table_and_a_changed_endpoint_one_write_of_it(costs: Costs, api: Client) -> None:
+    def endpoints(count: int) -> JSON:
+        meta = {"name": "web-1", "labels": {"kubernetes.io/service-name": "web"}}
+        listed = [{"addresses": [f"10.0.1.{n}"], "conditions": {"ready": True}} for n in range(1, count + 1)]
+        ports = [{"name": "http", "port": 8080, "protocol": "TCP"}]
+        return {"kind": "EndpointSlice", "metadata": meta, "addressType": "IPv4", "ports": ports, "endpoints": listed}
+
+    spec = {"ports": [{"name": "http", "port": 80}]}
+    api.apply({"kind": "Service", "metadata": {"name": "web"}, "spec": spec})
+    assert costs.spent() == Counter({("create", "servicetables", "web"): 1})
+    for count in (5, 4):
+        api.apply(endpoints(count))
+        assert costs.spent() == Counter({("update", "servicetables", "web"): 1})
+    api.apply(endpoints(4))
+    assert costs.spent() == Counter()
+
+
 def test_reports_of_nodes_cost_one_condition_per_policy(costs: Costs, api: Client) -> None:
     nodes = ("w1", "w2")  # as many as there are pod CIDRs
     for number, name in enumerate(nodes):
