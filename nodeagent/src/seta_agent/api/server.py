@@ -15,7 +15,8 @@ import orjson
 import structlog
 from aiohttp import web
 
-from seta_agent.api.backend import Backend, BadRequestError, NotFoundError, UnavailableError
+from seta_agent.api.backend import Backend
+from seta_agent.api.errors import BadRequestError, NotFoundError, UnavailableError
 
 log = structlog.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -59,22 +60,22 @@ class ApiServer:
             "/v1/policy": back.policy,
             "/v1/policy/selectors": back.selectors,
             "/v1/config": back.config,
-            "/v1/bpf/lb": back.bpf_lb,
-            "/v1/bpf/lb/maglev": back.bpf_maglev,
-            "/v1/bpf/policy": back.bpf_policies,
-            "/v1/bpf/ipcache": back.bpf_ipcache,
-            "/v1/bpf/ct": back.bpf_ct,
-            "/v1/bpf/nat": back.bpf_nat,
-            "/v1/bpf/endpoint": back.bpf_endpoint,
-            "/v1/bpf/l2-responder": back.bpf_l2_responder,
+            "/v1/bpf/lb": back.kernel.lb,
+            "/v1/bpf/lb/maglev": back.kernel.maglev,
+            "/v1/bpf/policy": back.kernel.policies,
+            "/v1/bpf/ipcache": back.kernel.ipcache,
+            "/v1/bpf/ct": back.kernel.ct,
+            "/v1/bpf/nat": back.kernel.nat,
+            "/v1/bpf/endpoint": back.kernel.endpoint,
+            "/v1/bpf/l2-responder": back.kernel.l2_responder,
         }
         named: dict[str, Callable[[str], Any]] = {
             "/v1/endpoints/{name}": back.endpoint,
             "/v1/endpoints/{name}/config": back.endpoint_options,
             "/v1/identities/{name}": back.identity,
-            "/v1/maps/{name}": back.map,
-            "/v1/bpf/lb/maglev/{name}": back.bpf_maglev_table,
-            "/v1/bpf/policy/{name}": back.bpf_policy,
+            "/v1/maps/{name}": back.kernel.map,
+            "/v1/bpf/lb/maglev/{name}": back.kernel.maglev_table,
+            "/v1/bpf/policy/{name}": back.kernel.policy,
         }
         for path, answer in plain.items():
             application.router.add_get(path, _plain(answer))
@@ -94,7 +95,7 @@ class ApiServer:
         return _json(self._backend.explain(*asked))
 
     async def _maps(self, request: web.Request) -> web.StreamResponse:
-        return _json(await self._backend.maps(content="content" in request.query))
+        return _json(await self._backend.kernel.maps(content="content" in request.query))
 
     async def _monitor(self, request: web.Request) -> web.StreamResponse:
         """Events as lines of JSON until the reader goes; `{"lost": n}` where some were lost."""

@@ -7,6 +7,7 @@ import ipaddress
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from seta_agent.api.errors import NotFoundError
 from seta_agent.tables import Endpoint, Frontend, Policy, PolicyDirection, PortMatch, Service, ServicePort, Tables
 from seta_crds import labels
 
@@ -21,6 +22,14 @@ def identity_labels(tables: Tables, number: int) -> list[str]:
         return labels.as_list(labels.RESERVED_LABELS[number])
     row = tables.identities.get(number)
     return sorted(row.labels) if row else []
+
+
+def by_number(tables: Tables, name: str) -> Endpoint:
+    """The endpoint of that number. Raises NotFoundError."""
+    row = tables.endpoints.get(int(name)) if name.isdigit() else None
+    if row is None:
+        raise NotFoundError(f"there is no endpoint {name} on this node; see `seta endpoint list`")
+    return row
 
 
 def endpoint(row: Endpoint, enforced: tuple[bool, bool]) -> Json:
