@@ -147,14 +147,18 @@ def test_a_service_costs_its_table_and_a_changed_endpoint_one_write_of_it(costs:
         ports = [{"name": "http", "port": 8080, "protocol": "TCP"}]
         return {"kind": "EndpointSlice", "metadata": meta, "addressType": "IPv4", "ports": ports, "endpoints": listed}
 
+    def spent() -> Counter[Write]:
+        """Policies may still be told what nodes do."""
+        return Counter({write: n for write, n in costs.spent().items() if not write[1].endswith("/status")})
+
     spec = {"ports": [{"name": "http", "port": 80}]}
     api.apply({"kind": "Service", "metadata": {"name": "web"}, "spec": spec})
-    assert costs.spent() == Counter({("create", "servicetables", "web"): 1})
+    assert spent() == Counter({("create", "servicetables", "web"): 1})
     for count in (5, 4):
         api.apply(endpoints(count))
-        assert costs.spent() == Counter({("update", "servicetables", "web"): 1})
+        assert spent() == Counter({("update", "servicetables", "web"): 1})
     api.apply(endpoints(4))
-    assert costs.spent() == Counter()
+    assert spent() == Counter()
 
 
 def test_reports_of_nodes_cost_one_condition_per_policy(costs: Costs, api: Client) -> None:
