@@ -15,8 +15,16 @@ from tests.datapath.lb_maps import LbMaps
 
 ROUTABLE, NODEPORT, LOADBALANCER, CLUSTER = 0x40, 0x42, 0x60, 0x0
 EXT_LOCAL, TWO_SCOPES, SOURCE_RANGE, DSR = 0x4, 0x2000, 0x80, 0x8000
+AFFINITY, MAGLEV_SIZE = 0x10, 16381  # the size that the objects have where the agent says none
 SERVICE, IN = 4, 1  # enum ct_tuple_flag
-SERVICE_MAPS = ("cilium_lb4_services_v2", "cilium_lb4_backends_v3", "cilium_lb4_reverse_nat", "cilium_lb4_source_range")
+SERVICE_MAPS = (
+    "cilium_lb4_services_v2",
+    "cilium_lb4_backends_v3",
+    "cilium_lb4_reverse_nat",
+    "cilium_lb4_source_range",
+    "cilium_lb4_affinity",
+    "cilium_lb_affinity_match",
+)
 MARK_SERVICE, MARK_TUNNEL = 0xB00, 0xA00
 
 

@@ -8,9 +8,11 @@ from scapy.layers.inet import ICMP, IP, IPerror, TCPerror, UDPerror
 from tests.datapath.lab import POD_MAC, Lab
 from tests.datapath.language import WORLD, packet
 from tests.datapath.nodeport import (
+    AFFINITY,
     CLUSTER,
     EXT_LOCAL,
     LOADBALANCER,
+    MAGLEV_SIZE,
     MARK_SERVICE,
     NODEPORT,
     SERVICE,
@@ -245,3 +247,25 @@ def test_a_service_that_is_deleted_answers_nobody(lab: Lab):
     maps_of(lab).remove("cilium_lb4_reverse_nat", 7)
     back = lab.send("from_container", frame(IP(answer(seen.packet)[14:])), "lxcA")
     assert back.says == "drop NO_MAPPING_FOR_NAT_MASQUERADE"
+
+
+def test_a_client_keeps_its_backend_where_the_service_says_so(lab: Lab):
+    """Known by its address: by whatever port it comes."""
+    there = [(WORLD[name], 8080) for name in ("A", "B")]
+    maps_of(lab).service(WORLD["lb"], 80, "tcp", there, flags=LOADBALANCER | AFFINITY, affinity=600)
+    ways = {lab.send("from_netdev", f"W to lb tcp syn 80 from {port}").packet[IP].dst for port in range(41000, 41020)}
+    assert len(ways) == 1
+
+
+def test_new_connections_are_spread(lab: Lab):
+    serve(lab, "lb tcp 80", "A 8080", "B 8080", flags=LOADBALANCER)
+    ways = {lab.send("from_netdev", f"W to lb tcp syn 80 from {port}").packet[IP].dst for port in range(41000, 41020)}
+    assert ways == {WORLD["A"], WORLD["B"]}
+
+
+def test_every_node_finds_the_same_backend_by_the_table(lab: Lab):
+    there = [(WORLD[name], 8080) for name in ("A", "B")]
+    numbers = maps_of(lab).service(WORLD["lb"], 80, "tcp", there, flags=LOADBALANCER, maglev=True)
+    maps_of(lab).table(7, [numbers[1]] * MAGLEV_SIZE)
+    ways = {lab.send("from_netdev", f"W to lb tcp syn 80 from {port}").packet[IP].dst for port in range(41000, 41020)}
+    assert ways == {WORLD["B"]}
