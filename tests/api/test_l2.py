@@ -57,8 +57,8 @@ def test_the_columns_that_people_look_at(plane: ControlPlane, living: Agents, ap
 
 
 def test_conditions_tell_what_to_change_and_what_is_right_works(living: Agents, api: Client) -> None:
-    api.apply(policy("good", interfaces=["^eth[0-9]+$"]))
     api.apply(external("web", "192.0.2.1"))
+    api.apply(policy("good", interfaces=["^eth[0-9]+$"]))
     wrong = {"matchLabels": {"-x": "y"}}
     api.apply(policy("bad", nodeSelector=wrong, serviceSelector=wrong, interfaces=["eth0", "(?=x)"]))
     eventually(lambda: len(conditions(api, "bad")) == 3, 10, "three conditions")

@@ -516,3 +516,24 @@ async def test_who_is_not_heard_of_after_a_start_is_waited_for_until_the_deadlin
     it.subject.mark(ANYBODY)
     await it.settle()
     assert it.holders() == {"web": "a"}
+
+
+async def test_a_policy_that_announces_nothing_says_why() -> None:
+    it = await world("a", "b")
+    it.policy("shop", nodeSelector={"matchLabels": {"pool": "x"}}, serviceSelector={"matchLabels": {"app": "x"}})
+
+    async def told() -> tuple[str, str, str]:
+        await it.settle()
+        return it.conditions("shop")["seta.dev/announces-nothing"]
+
+    assert await told() == ("True", "error", "spec.nodeSelector selects no node: correct it, or label nodes so")
+    it.node("a", pool="x")
+    assert (await told())[2] == "no Service that spec.serviceSelector selects has a LoadBalancer address"
+    it.service("s000", "192.0.2.1", labels={"app": "x"})
+    assert await told() == ("False", "error", "")
+    it.agents["a"].devices = {"eth0": False}
+    it.agents["a"].renew()
+    assert (await told())[2].startswith("no node that it selects has an interface that is up")
+    it.service("s000", "192.0.2.1")
+    assert (await told())[2].startswith("no Service")
+    assert it.conditions() == {}

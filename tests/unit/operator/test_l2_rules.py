@@ -81,6 +81,23 @@ def test_conditions_come_with_the_first_error_and_stay() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("spec", "facts", "says"),
+    [
+        ({"externalIPs": True}, (), ""),
+        ({}, (), "announces nothing: set spec.loadBalancerIPs or spec.externalIPs"),
+        ({"externalIPs": True}, ("selects",), "spec.nodeSelector selects no node"),
+        ({"externalIPs": True}, ("announces",), "no Service that spec.serviceSelector selects has an external IP"),
+        ({"externalIPs": True}, ("reaches",), "no node that it selects has an interface that is up and matches"),
+        ({"externalIPs": True, "nodeSelector": BAD}, ("selects", "reaches", "announces"), ""),
+    ],
+)
+def test_why_a_policy_announces_nothing(spec: dict[str, Any], facts: tuple[str, ...], says: str) -> None:
+    known = {name: name not in facts for name in ("selects", "reaches", "announces")}
+    assert l2_rules.idle(l2_rules.of(spec)[0], **known).startswith(says)
+    assert bool(says) == bool(l2_rules.idle(l2_rules.of(spec)[0], **known))
+
+
 def service(**spec: Any) -> facts.Service:
     status = spec.pop("status", {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}})
     labels = spec.pop("labels", {})

@@ -63,6 +63,7 @@ class L2(Subject[Mark]):
         self._liveness, self._election = Liveness(duration, deadline), Election()
         self._announcer = Announcer(cluster, writer, self._election, self._liveness, namespace)
         self._rules: dict[str, Rule] = {}  # policy -> rule
+        self._problems: dict[str, dict[str, str]] = {}  # policy -> condition type -> what is wrong with its spec
         self._reach = Reach({}, {})
         self._next_move = 0.0  # when a Service may be moved to even out
         self._slices: dict[Key, set[Key]] = defaultdict(set)  # service -> its EndpointSlices
@@ -109,7 +110,9 @@ class L2(Subject[Mark]):
     async def apply(self, keys: set[Mark]) -> set[Mark]:
         """Decide for what is marked, and write it."""
         await self._confirm_deaths()
-        failed = {mark for mark in keys if mark[0] == names.L2_POLICY and not await self._judge(mark[1])}
+        for kind, key in keys:
+            if kind == names.L2_POLICY:
+                self._read(key)
         dirty = {key for kind, key in keys if kind == names.SERVICE}
         if self._look_around() or any(kind == names.L2_POLICY for kind, _ in keys):
             dirty |= self._cluster.services.known() | self._election.wishes.keys() | self._election.holders.keys()
@@ -120,6 +123,7 @@ class L2(Subject[Mark]):
         concerned = {other for key in sorted(dirty) for other in self._election.wish(key, self._wish(key))}
         decided = self._election.decide(dirty | concerned, self._reach) | self._even_out()
         left = await self._announcer.settle(decided, self._reach, self._rules, self._duration)
+        failed = await self._tell()
         return failed | {(names.SERVICE if key[0] else names.NODE_ANNOUNCEMENTS, key) for key in left}
 
     async def _confirm_deaths(self) -> None:
@@ -175,19 +179,39 @@ class L2(Subject[Mark]):
         found = [piece for piece in slices if piece is not None]
         return l2_wishes.of(key, service, self._rules, found, self._proxy_name)
 
-    async def _judge(self, key: Key) -> bool:
-        """Read a policy, and tell what is wrong with it; whether that is told."""
+    def _read(self, key: Key) -> None:
+        """Make a rule of a policy, or forget it."""
         policy = self._cluster.policies(names.L2_POLICY).get(key)
         if policy is None:
             self._rules.pop(key[1], None)
-            return True
-        self._rules[key[1]], problems = l2_rules.of(policy.spec)
-        now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        conditions = l2_rules.conditions(policy.conditions, problems, now)
-        if conditions == policy.conditions:
-            return True
-        log.info("policy.problems", kind=names.L2_POLICY.kind, name=key[1], problems=list(problems.values()))
-        return await self._writer.status(names.L2_POLICY, key, {"conditions": conditions})
+            self._problems.pop(key[1], None)
+        else:
+            self._rules[key[1]], self._problems[key[1]] = l2_rules.of(policy.spec)
+
+    async def _tell(self) -> set[Mark]:
+        """Write what is wrong with policies, where that is news; returns those that could not be told."""
+        if self._liveness.opening(self._clock()):
+            return set()
+        now, failed = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), set()
+        for key, policy in self._cluster.policies(names.L2_POLICY).items():
+            conditions = l2_rules.conditions(policy.conditions, self._wrong(key[1]), now)
+            if key[1] in self._rules and conditions != policy.conditions:
+                log.info("policy.problems", kind=names.L2_POLICY.kind, name=key[1], conditions=conditions)
+                if not await self._writer.status(names.L2_POLICY, key, {"conditions": conditions}):
+                    failed.add((names.L2_POLICY, key))
+        return failed
+
+    def _wrong(self, name: str) -> dict[str, str]:
+        """Condition type -> what is wrong with a policy."""
+        if (rule := self._rules.get(name)) is None:
+            return {}
+        selects = rule.nodes is not None and any(
+            rule.nodes.matches({f"k8s:{label}": value for label, value in node.labels.items()})
+            for _, node in self._cluster.nodes.items()
+        )
+        reaches, announces = bool(self._reach.usable.get(name)), self._election.asked[name] > 0
+        idle = l2_rules.idle(rule, selects=selects, reaches=reaches, announces=announces)
+        return self._problems[name] | ({l2_rules.IDLE: idle} if idle else {})
 
     def _node_changed(self, key: Key, before: facts.Node | None, after: facts.Node | None) -> None:
         if before is None or after is None or (before.labels, before.cordoned) != (after.labels, after.cordoned):

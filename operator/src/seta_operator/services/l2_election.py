@@ -34,6 +34,7 @@ class Election:
     def __init__(self) -> None:
         self.wishes: dict[Key, Wish] = {}  # service -> its wish
         self.holders: dict[Key, str] = {}  # service -> the node that is to announce it
+        self.asked: Counter[str] = Counter()  # rule -> services that it announces
         self._load: Counter[str] = Counter()  # node -> services that it is to announce
         self._asking: dict[str, set[Key]] = {}  # address -> services that want it announced
 
@@ -41,6 +42,8 @@ class Election:
         """Remember what a service wants; returns whom this concerns: those that share, or shared, an address."""
         before = self.wishes.pop(key, None)
         concerned = set(self._group(key, before))
+        self.asked.subtract(_rules(before))
+        self.asked.update(_rules(wish))
         for address in before.addresses if before else ():
             self._asking[address].discard(key)
             if not self._asking[address]:
@@ -153,6 +156,10 @@ class Election:
             wish = self.wishes.get(key)
             able = node is not None and wish is not None and can(wish, node, reach)
             self.hold(key, node if able else None)
+
+
+def _rules(wish: Wish | None) -> set[str]:
+    return {rule for rules in wish.addresses.values() for rule in rules} if wish else set()
 
 
 def can(wish: Wish, node: str, reach: Reach) -> bool:

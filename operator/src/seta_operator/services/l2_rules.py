@@ -20,7 +20,8 @@ from seta_operator.store.facts import JSON
 BAD_NODES, BAD_SERVICES, BAD_INTERFACES = (
     f"io.cilium/bad-{what}" for what in ("node-selector", "service-selector", "interface-regex")
 )
-TYPES = (BAD_NODES, BAD_SERVICES, BAD_INTERFACES)
+IDLE = "seta.dev/announces-nothing"
+TYPES = (BAD_NODES, BAD_SERVICES, BAD_INTERFACES, IDLE)
 EVERYTHING = Selector(())
 
 
@@ -48,6 +49,29 @@ def of(spec: JSON | None) -> tuple[Rule, dict[str, str]]:
         types=frozenset(kind for kind, on in flags.items() if on),
         interfaces=_interfaces(wanted.interfaces or [], problems),
     ), problems
+
+
+def idle(rule: Rule, *, selects: bool, reaches: bool, announces: bool) -> str:
+    """Why a rule that is understood announces nothing; empty where it does.
+
+    `selects`: there is a node that it selects. `reaches`: one that lives, with a matching device that is up.
+    `announces`: there is a Service with an address for it.
+    """
+    if rule.nodes is None or rule.services is None or rule.interfaces is None:
+        return ""  # that is told already
+    if not rule.types:
+        return "announces nothing: set spec.loadBalancerIPs or spec.externalIPs"
+    if not selects:
+        return "spec.nodeSelector selects no node: correct it, or label nodes so"
+    if not announces:
+        kinds = {"LoadBalancer": "a LoadBalancer address", "ExternalIPs": "an external IP"}
+        wanted = " or ".join(kinds[one] for one in sorted(rule.types))
+        return f"no Service that spec.serviceSelector selects has {wanted}"
+    if not reaches:
+        return (
+            "no node that it selects has an interface that is up and matches spec.interfaces, and an agent that lives"
+        )
+    return ""
 
 
 def conditions(before: Sequence[JSON], problems: dict[str, str], now: str) -> list[JSON]:
