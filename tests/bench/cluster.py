@@ -32,6 +32,23 @@ class Cluster:
         """What it prints is read when it ends."""
         return subprocess.Popen(command, env=self.env, stdout=subprocess.PIPE, text=True)
 
+    @contextlib.contextmanager
+    def kube_proxy_frozen(self) -> Iterator[None]:
+        """While thousands of services are made: its attempts to keep up take what their making needs."""
+        nodes = [one["metadata"]["name"] for one in self.get("nodes")["items"]]
+
+        def signal(name: str) -> None:
+            for node in nodes:
+                self.run(
+                    PLAYGROUND, "exec", "--name", self.name, node, "--", "sh", "-c", f"pkill -{name} kube-proxy; :"
+                )
+
+        signal("STOP")
+        try:
+            yield
+        finally:
+            signal("CONT")
+
     def kubectl(self, *args: str, stdin: bytes | None = None) -> str:
         return self.run("kubectl", *args, stdin=stdin)
 

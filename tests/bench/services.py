@@ -31,7 +31,8 @@ def measure(label: str, cluster: Cluster, netbench: pathlib.Path) -> Iterator[re
         _grow(cluster, range(present, size), addresses)
         present = size
         targets = [_cluster_ip(cluster, (size - 1) * n // (ROUNDS - 1)) for n in range(ROUNDS)]
-        until(lambda last=targets[-1]: _served(cluster, last), targets[-1])
+        for target in targets:
+            until(lambda it=target: _served(cluster, it), target)
         figures += _compare(label, cluster, size, addresses[0], targets)
         yield report.Section(f"ClusterIP, {label}", HOW, figures)
 
@@ -47,8 +48,9 @@ def _compare(label: str, cluster: Cluster, size: int, direct: str, targets: list
 
 
 def _grow(cluster: Cluster, numbers: range, addresses: list[str]) -> None:
-    objects.create(cluster, "/api/v1/namespaces/default/services", map(service, numbers))
-    objects.create(cluster, SLICES, (endpoints(number, addresses) for number in numbers))
+    with cluster.kube_proxy_frozen():
+        objects.create(cluster, "/api/v1/namespaces/default/services", map(service, numbers))
+        objects.create(cluster, SLICES, (endpoints(number, addresses) for number in numbers))
 
 
 def service(number: int) -> dict[str, Any]:
