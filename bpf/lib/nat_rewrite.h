@@ -30,22 +30,6 @@ INLINE long rewrite_ip4(struct __sk_buff *skb, __u32 ip, __u32 field, __be32 fro
 	       bpf_skb_store_bytes(skb, ip + field, &to, sizeof(to), 0);
 }
 
-/* Where the L4 checksum is, and how bpf_l4_csum_replace has to treat it. */
-INLINE __u32 l4_checksum(const struct pkt *p, __u64 *flags)
-{
-	switch (p->t.proto) {
-	case IPPROTO_TCP:
-		*flags = 0;
-		return p->l4_off + offsetof(struct tcphdr, check);
-	case IPPROTO_UDP:
-		*flags = BPF_F_MARK_MANGLED_0;	/* 0 means: not computed. Leave it so. */
-		return p->l4_off + offsetof(struct udphdr, check);
-	default:
-		*flags = 0;
-		return p->l4_off + ICMP_CHECKSUM;
-	}
-}
-
 /* One change: the same address and port, wherever they stand. The sender of an ICMP
  * error may be another than whom the packet in it was for: a router on the way.
  */
@@ -53,8 +37,28 @@ struct rewrite {
 	__be32 from, to;
 	__be32 outer_from;	/* what stands in the packet's own header */
 	__be16 from_port, to_port;
-	bool source;		/* or destination */
+	__u16 l4_off, inner_l4_off;	/* the rest is as in struct pkt */
+	__u8 proto, inner_proto;
+	__u8 fragment, is_error;
+	__u8 source;		/* or destination */
+	__u8 pad[3];
 };
+
+/* Where the L4 checksum is, and how bpf_l4_csum_replace has to treat it. */
+INLINE __u32 l4_checksum(const struct rewrite *r, __u64 *flags)
+{
+	switch (r->proto) {
+	case IPPROTO_TCP:
+		*flags = 0;
+		return r->l4_off + offsetof(struct tcphdr, check);
+	case IPPROTO_UDP:
+		*flags = BPF_F_MARK_MANGLED_0;	/* 0 means: not computed. Leave it so. */
+		return r->l4_off + offsetof(struct udphdr, check);
+	default:
+		*flags = 0;
+		return r->l4_off + ICMP_CHECKSUM;
+	}
+}
 
 /* ICMP echo has its identifier where others have ports. */
 INLINE __u32 port_offset(__u8 proto, bool source)
@@ -62,23 +66,23 @@ INLINE __u32 port_offset(__u8 proto, bool source)
 	return proto == IPPROTO_ICMP ? ICMP_ID : source ? 0 : sizeof(__be16);
 }
 
-INLINE long rewrite_l4(struct pkt *p, const struct rewrite *r)
+INLINE long rewrite_l4(struct __sk_buff *skb, const struct rewrite *r)
 {
 	__u64 flags;
 	__u32 check;
 
-	if (p->fragment == FRAGMENT_LATER || p->t.proto == IPPROTO_SCTP)
+	if (r->fragment == FRAGMENT_LATER || r->proto == IPPROTO_SCTP)
 		return 0;	/* SCTP: a CRC over all but the addresses */
-	check = l4_checksum(p, &flags);
-	if (p->t.proto != IPPROTO_ICMP &&	/* whose checksum leaves addresses out */
-	    bpf_l4_csum_replace(p->skb, check, r->from, r->to,
+	check = l4_checksum(r, &flags);
+	if (r->proto != IPPROTO_ICMP &&	/* whose checksum leaves addresses out */
+	    bpf_l4_csum_replace(skb, check, r->from, r->to,
 				flags | BPF_F_PSEUDO_HDR | sizeof(r->to)))
 		return -1;
 	if (r->from_port == r->to_port)
 		return 0;
-	return bpf_l4_csum_replace(p->skb, check, r->from_port, r->to_port,
+	return bpf_l4_csum_replace(skb, check, r->from_port, r->to_port,
 				   flags | sizeof(r->to_port)) ?:
-	       bpf_skb_store_bytes(p->skb, p->l4_off + port_offset(p->t.proto, r->source),
+	       bpf_skb_store_bytes(skb, r->l4_off + port_offset(r->proto, r->source),
 				   &r->to_port, sizeof(r->to_port), 0);
 }
 
@@ -86,35 +90,50 @@ INLINE long rewrite_l4(struct pkt *p, const struct rewrite *r)
  * round. Its header checksum makes up for the address in the ICMP checksum; only the
  * port changes that. The inner L4 checksum stays: nobody can check it on a part.
  */
-INLINE long rewrite_inner(struct pkt *p, const struct rewrite *r)
+INLINE long rewrite_inner(struct __sk_buff *skb, const struct rewrite *r)
 {
-	__u32 inner = p->l4_off + sizeof(struct icmp_header);
-	__u32 port_off = p->inner_l4_off + port_offset(p->inner.proto, !r->source);
+	__u32 inner = r->l4_off + sizeof(struct icmp_header);
+	__u32 port_off = r->inner_l4_off + port_offset(r->inner_proto, !r->source);
 
-	if (rewrite_ip4(p->skb, inner, r->source ? IP4_DESTINATION : IP4_SOURCE, r->from, r->to))
+	if (rewrite_ip4(skb, inner, r->source ? IP4_DESTINATION : IP4_SOURCE, r->from, r->to))
 		return -1;
 	if (r->from_port == r->to_port)
 		return 0;
-	return bpf_l4_csum_replace(p->skb, p->l4_off + ICMP_CHECKSUM, r->from_port, r->to_port,
+	return bpf_l4_csum_replace(skb, r->l4_off + ICMP_CHECKSUM, r->from_port, r->to_port,
 				   sizeof(r->to_port)) ?:
-	       bpf_skb_store_bytes(p->skb, port_off, &r->to_port, sizeof(r->to_port), 0);
+	       bpf_skb_store_bytes(skb, port_off, &r->to_port, sizeof(r->to_port), 0);
 }
 
-INLINE int rewrite(struct pkt *p, const struct rewrite *r)
+/* Global, so that the verifier looks at it once and not at every packet's way through it;
+ * of `r` it knows no more than that it is memory.
+ */
+__attribute__((noinline)) int nat_rewrite(struct __sk_buff *skb, struct rewrite *r)
 {
-	long rc = p->is_error ? rewrite_inner(p, r) : rewrite_l4(p, r);
+	long rc;
 
-	if (rc || rewrite_ip4(p->skb, ETH_HLEN, r->source ? IP4_SOURCE : IP4_DESTINATION,
-			      r->outer_from, r->to))
-		return DROP(p, DROP_ERROR_WRITING_TO_PACKET);
-	return 0;
+	if (!r)
+		return -1;
+	rc = r->is_error ? rewrite_inner(skb, r) : rewrite_l4(skb, r);
+	return rc || rewrite_ip4(skb, ETH_HLEN, r->source ? IP4_SOURCE : IP4_DESTINATION,
+				 r->outer_from, r->to) ? -1 : 0;
+}
+
+INLINE int rewrite(struct pkt *p, struct rewrite *r)
+{
+	r->l4_off = p->l4_off;
+	r->inner_l4_off = p->inner_l4_off;
+	r->proto = p->t.proto;
+	r->inner_proto = p->inner.proto;
+	r->fragment = p->fragment;
+	r->is_error = p->is_error;
+	return nat_rewrite(p->skb, r) ? DROP(p, DROP_ERROR_WRITING_TO_PACKET) : 0;
 }
 
 /* Also for an ICMP error: `port` is then that of the connection it speaks of. */
 COLD int nat_rewrite_source(struct pkt *p, __be32 addr, __be16 port)
 {
 	struct tuple *t = p->is_error ? &p->inner : &p->t;
-	struct rewrite r = { t->saddr.v4, addr, p->t.saddr.v4, t->sport, port, true };
+	struct rewrite r = { t->saddr.v4, addr, p->t.saddr.v4, t->sport, port, .source = true };
 
 	TRY(rewrite(p, &r));
 	p->t.saddr.v4 = addr;
@@ -126,7 +145,7 @@ COLD int nat_rewrite_source(struct pkt *p, __be32 addr, __be16 port)
 COLD int nat_rewrite_destination(struct pkt *p, __be32 addr, __be16 port)
 {
 	struct tuple *t = p->is_error ? &p->inner : &p->t;
-	struct rewrite r = { t->daddr.v4, addr, p->t.daddr.v4, t->dport, port, false };
+	struct rewrite r = { t->daddr.v4, addr, p->t.daddr.v4, t->dport, port, .source = false };
 
 	TRY(rewrite(p, &r));
 	p->t.daddr.v4 = addr;
