@@ -537,3 +537,19 @@ async def test_a_policy_that_announces_nothing_says_why() -> None:
     it.service("s000", "192.0.2.1")
     assert (await told())[2].startswith("no Service")
     assert it.conditions() == {}
+
+
+async def test_a_list_that_is_deleted_while_no_operator_looks_may_be_in_effect_still() -> None:
+    it = await world("a", "b")
+    (holder,) = it.holders().values()
+    other = "b" if holder == "a" else "a"
+    del it.bench.api.objects[names.NODE_ANNOUNCEMENTS, "", holder]
+    it.node(holder, cordoned=True)
+    it.restart()
+    for agent in it.agents.values():
+        agent.renew()
+    await it.decide()
+    assert (it.answering(), it.lists()) == ({"192.0.2.1": holder}, {holder: []})
+    await it.settle()
+    assert it.answering() == {"192.0.2.1": other}
+    assert it.lists().keys() == {other}

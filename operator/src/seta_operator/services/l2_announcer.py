@@ -58,9 +58,17 @@ class Announcer:
             service = l2_lists.service_of(lease)
             if service is not None and self._names.restore(name, service):
                 leased.add(service)
-                if service not in self._on:
-                    self._election.hold(service, l2_lists.holder_of(lease) or None)
+                if service not in self._on and (holder := l2_lists.holder_of(lease)):
+                    self._election.hold(service, holder)
+                    self._doubt(holder, now)
         return self._on.keys() | leased
+
+    def _doubt(self, node: str, now: float) -> None:
+        """A Service's holder: if somebody has deleted its list, it may not have heard of that."""
+        if ("", node) not in self._cluster.owned(names.NODE_ANNOUNCEMENTS):
+            self._exposure.restore(node, "", 1, frozenset())
+            self._liveness.expect(node, now)
+            self._dirty.add(node)  # an empty list is written for it to report
 
     def changed(self, node: str) -> None:
         """Somebody else changed, or deleted, a node's list; or an attempt to write it is to be repeated."""
