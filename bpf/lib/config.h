@@ -45,7 +45,10 @@ struct node_config {
 	__u32 maglev_seed;		/* of lb_hash(); the same on every node */
 	__be32 loopback_ip4;		/* the source of what a pod sends to itself by a service */
 	__u8 no_backend_drop;		/* 1: nobody is told that a service has no backend */
-	__u8 pad[7];
+	__u8 pad0;
+	__u16 nat_wide_min;		/* from here, when those from nat_port_min are used up; 0:
+					 * no more. The node's own connections use these, too */
+	__u8 pad[4];
 };
 
 const volatile struct node_config cfg = {

@@ -38,8 +38,13 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } cilium_snat_v4_external SEC(".maps");
 
-/* Ports tried for one connection: its own, then from a random one upwards. */
+/* Ports tried for one connection: its own, then from a random one upwards. The first few
+ * must be free; then those will do whose connection has been closed by both sides, and
+ * last those among which the node's own connections choose theirs, too.
+ */
 #define NAT_ATTEMPTS 128
+#define NAT_CHOOSY 8
+#define NAT_WIDE 96
 
 /* One search for a free port; handed to bpf_loop. */
 struct nat_search {
@@ -51,9 +56,15 @@ struct nat_search {
 	__u32 found;
 };
 
+INLINE __u16 nat_wide_min(void)
+{
+	return cfg.nat_wide_min ?: cfg.nat_port_min;
+}
+
+/* Whether answers to this port of the node may be others'. */
 INLINE bool nat_port_in_range(__u16 port)
 {
-	return port >= cfg.nat_port_min && port <= cfg.nat_port_max;
+	return port >= nat_wide_min() && port <= cfg.nat_port_max;
 }
 
 /* A socket of the node itself that would take the answers. */
@@ -75,11 +86,13 @@ INLINE bool nat_host_listens(struct nat_search *s)
 }
 
 /* Whether the connection that holds a port lives: a pod's is known by the answering
- * side, a client's by the frontend it asked.
+ * side, a client's by the frontend it asked. `closed`: whether one that is closed does.
  */
-INLINE bool nat_is_in_use(const struct ct4_tuple *answer, const struct nat4_entry *holder)
+INLINE bool nat_is_in_use(const struct ct4_tuple *answer, const struct nat4_entry *holder,
+			  bool closed)
 {
 	struct lb4_reverse_nat *front;
+	struct ct_entry *entry;
 	union ct_key key = {};
 
 	key.v4 = (struct ct4_tuple){ answer->saddr, holder->to_addr, answer->sport,
@@ -92,7 +105,9 @@ INLINE bool nat_is_in_use(const struct ct4_tuple *answer, const struct nat4_entr
 		key.v4.dport = front->port;
 		key.v4.flags = CT_TUPLE_SERVICE;
 	}
-	return ct_is_alive(ct_find(&key, FAMILY_V4, answer->nexthdr == IPPROTO_TCP), ct_now());
+	entry = ct_find(&key, FAMILY_V4, answer->nexthdr == IPPROTO_TCP);
+	return ct_is_alive(entry, ct_now()) &&
+	       (closed || (entry->flags & CT_CLOSED) != CT_CLOSED);
 }
 
 INLINE bool nat_same_owner(const struct nat4_entry *a, const struct nat4_entry *b)
@@ -104,13 +119,23 @@ INLINE bool nat_same_owner(const struct nat4_entry *a, const struct nat4_entry *
 /* SCTP keeps its port or gets none: its checksum would not bear another. */
 INLINE bool nat_port_is_eligible(const struct nat_search *s, __u32 attempt, __u16 port)
 {
-	return s->answer.nexthdr == IPPROTO_SCTP ? !attempt : nat_port_in_range(port);
+	if (s->answer.nexthdr == IPPROTO_SCTP)
+		return !attempt;
+	return attempt || (port >= cfg.nat_port_min && port <= cfg.nat_port_max);
+}
+
+INLINE __u16 nat_candidate(const struct nat_search *s, __u32 attempt)
+{
+	__u32 first = attempt < NAT_WIDE ? cfg.nat_port_min : nat_wide_min();
+
+	if (!attempt)
+		return s->own;
+	return first + (s->start + attempt) % (cfg.nat_port_max - first + 1);
 }
 
 static long nat_try_port(__u32 attempt, struct nat_search *s)
 {
-	__u32 range = cfg.nat_port_max - cfg.nat_port_min + 1;
-	__u16 port = attempt ? cfg.nat_port_min + (s->start + attempt) % range : s->own;
+	__u16 port = nat_candidate(s, attempt);
 	struct nat4_entry *holder;
 
 	s->answer.dport = bpf_htons(port);
@@ -119,7 +144,7 @@ static long nat_try_port(__u32 attempt, struct nat_search *s)
 	if (bpf_map_update_elem(&cilium_snat_v4_external, &s->answer, &s->entry, BPF_NOEXIST)) {
 		holder = bpf_map_lookup_elem(&cilium_snat_v4_external, &s->answer);
 		if (!holder || (!nat_same_owner(holder, &s->entry) &&
-				nat_is_in_use(&s->answer, holder)))
+				nat_is_in_use(&s->answer, holder, attempt < NAT_CHOOSY)))
 			return 0;
 		bpf_map_update_elem(&cilium_snat_v4_external, &s->answer, &s->entry, BPF_ANY);
 	}

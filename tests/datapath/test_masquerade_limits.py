@@ -46,6 +46,27 @@ def test_the_port_of_an_ended_connection_is_taken_over(lab: Lab):
     assert out(lab, "B to W udp 53 from 40003") == "to-network new"
 
 
+def test_the_port_of_a_closed_connection_is_taken_over_at_once(lab: Lab):
+    for port in (40001, 40002):
+        out(lab, f"A to W tcp syn 80 from {port}")
+    assert out(lab, "B to W tcp syn 80 from 40003") == EXHAUSTED, "both are open"
+    out(lab, "A to W tcp rst 80 from 40001")
+    assert out(lab, "B to W tcp syn 80 from 40003") == "to-network new"
+    assert out(lab, "B to W tcp syn 80 from 40004") == EXHAUSTED
+
+
+def test_where_ports_are_used_up_there_are_more(sandbox: Sandbox):
+    lab = Lab(sandbox, "wide", nat_port_min=61000, nat_port_max=61001, nat_wide_min=60999)
+    for port in (40001, 40002):
+        assert out(lab, f"A to W udp 53 from {port}") == "to-network new"
+    lab.send("from_container", "A to W udp 53 from 40003")
+    seen = lab.send("to_netdev", "A to W udp 53 from 40003")
+    assert seen.says == "to-network new"
+    assert seen.packet["UDP"].sport == 60999
+    assert lab.send("from_netdev", "W to node udp 60999 from 53").says != "untouched"
+    assert out(lab, "A to W udp 53 from 40004") == EXHAUSTED
+
+
 @pytest.fixture(scope="module")
 def unmasked(sandbox: Sandbox) -> Lab:
     return Lab(sandbox, "no-masquerade", masquerade=0)

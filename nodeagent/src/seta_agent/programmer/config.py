@@ -36,6 +36,7 @@ def node_config(settings: Settings, own: Node, native: Device | None, overlay: D
         "native_mask4": int(cidr.netmask) if cidr else 0,
         "nat_port_min": range_first,
         "nat_port_max": range_last,
+        "nat_wide_min": after if (after := settings.node_port_range[1] + 1) < range_first else 0,
         "tunnel": int(settings.tunnel),
         "masquerade": int(settings.enable_ipv4_masquerade),
         "host_firewall": int(settings.enable_host_firewall),
