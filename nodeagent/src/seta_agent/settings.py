@@ -180,6 +180,10 @@ class Settings(pydantic.BaseModel):
         return self.bpf_root / "tc" / "globals"
 
     @property
+    def programs_dir(self) -> pathlib.Path:
+        return self.bpf_root / "seta" / "programs"
+
+    @property
     def links_dir(self) -> pathlib.Path:
         return self.bpf_root / "seta" / "links"
 

@@ -18,7 +18,7 @@ from seta_agent.bpf import syscall
 from seta_agent.bpf.btf import Btf, MapLayout
 from seta_agent.bpf.errors import BpfError, Reason
 from seta_agent.bpf.libbpf import Object
-from seta_agent.programmer import pins
+from seta_agent.programmer import kept, pins
 from seta_agent.programmer.errors import ProgrammingError
 from seta_agent.settings import Settings
 
@@ -59,7 +59,8 @@ class Programs:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._objects: dict[str, Object] = {}  # object name -> loaded object
-        self._program_fds: dict[str, int] = {}  # program name -> descriptor; the object's
+        self._kept = kept.KeptPrograms(settings.programs_dir)
+        self._program_fds: dict[str, int] = {}  # program name -> descriptor; the object's, or `_kept`'s
         self._sections: dict[str, str] = {}  # program name -> section
         self.layouts: dict[str, MapLayout] = {}  # map name -> layout
         self.btf: dict[str, Btf] = {}  # object name -> types
@@ -72,6 +73,7 @@ class Programs:
         self._settings.maps_dir.mkdir(parents=True, exist_ok=True)
         self._settings.links_dir.mkdir(parents=True, exist_ok=True)
         before, self._objects = self._objects, {}
+        kept_before, self._kept = self._kept, kept.KeptPrograms(self._settings.programs_dir)
         replaced: dict[str, pins.Replaced] = {}  # map name -> what was taken away
         try:
             for name in self._wanted():
@@ -83,12 +85,14 @@ class Programs:
             raise ProgrammingError(f"the datapath cannot be loaded: {error}", retry=error.reason.retry) from None
         for old in before.values():
             old.close()
+        kept_before.close()
         return [name for name, one in replaced.items() if not pins.take_over(self._settings.maps_dir, one)]
 
     def close(self) -> None:
         """Let go of programs and maps; links and pins keep them."""
         for opened in self._objects.values():
             opened.close()
+        self._kept.close()
         self._objects.clear()
 
     def map_path(self, name: str) -> pathlib.Path:
@@ -143,12 +147,26 @@ class Programs:
         with contextlib.ExitStack() as prototypes:  # open until the object is loaded
             for layout in opened.btf.maps.values():
                 self._fit(opened, layout, replaced, prototypes)
-            if opened.btf.rodata:
-                opened.set_rodata("cfg", config)
-            opened.load()
-        for program, section in opened.programs.items():
-            self._program_fds[program] = opened.program_fd(program)
-            self._sections[program] = section
+            self._program_fds |= self._from_before(name, opened, config) or self._anew(name, opened, config)
+        self._sections |= opened.programs
+
+    def _from_before(self, name: str, opened: Object, config: Mapping[str, Any]) -> dict[str, int] | None:
+        digest = self._digest(opened, config)
+        return self._kept.find(name, digest, opened.programs) if digest else None
+
+    def _anew(self, name: str, opened: Object, config: Mapping[str, Any]) -> dict[str, int]:
+        if opened.btf.rodata:
+            opened.set_rodata("cfg", config)
+        opened.load()
+        found = {program: opened.program_fd(program) for program in opened.programs}
+        digest = self._digest(opened, config)  # now that all maps are there
+        if digest:
+            self._kept.keep(name, digest, found)
+        return found
+
+    def _digest(self, opened: Object, config: Mapping[str, Any]) -> str | None:
+        maps = (self.map_path(layout.name) for layout in opened.btf.maps.values() if layout.pinned)
+        return kept.digest_of(opened.path, config, maps)
 
     def _fit(
         self, opened: Object, layout: MapLayout, replaced: dict[str, pins.Replaced], prototypes: contextlib.ExitStack
