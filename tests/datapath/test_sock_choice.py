@@ -14,7 +14,7 @@ SIZE, BACKENDS = 16381, 10
 
 @pytest.fixture(scope="module")
 def lab(sandbox: Sandbox) -> Iterator[SockLab]:
-    lab = SockLab(sandbox, "choice")
+    lab = SockLab(sandbox, "socket-choice")
     yield lab
     lab.close()
 
