@@ -251,3 +251,12 @@ class World:
     def refuse(self, *verbs: str) -> None:
         """The API server does not answer to these requests of the operator any more; none: to all again."""
         self.bench.api.fail = lambda call: errors.UnavailableError("down") if call[0] in verbs else None
+
+
+async def world(*nodes: str, services: int = 1, **policy: Any) -> World:
+    it = World(*(nodes or ("a", "b", "c")))
+    it.policy(**policy)
+    for n in range(services):
+        it.service(f"s{n:03}", f"192.0.2.{n + 1}")
+    await it.up()
+    return it
