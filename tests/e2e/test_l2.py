@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import pathlib
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import Cluster, brought_up
+from tests.e2e.failovers import second_device
 from tests.e2e.steps import eventually, finished
 
 LEASE, DEADLINE, RETRY = 10.0, 5.0, 1.0  # seconds
@@ -125,19 +125,6 @@ class Lan:
     def _mac(self, node: str) -> str:
         shown = json.loads(self.cluster.exec(node, "ip", "-j", "link", "show", "ens6"))
         return shown[0]["address"]
-
-
-def second_device(name: str, node: str) -> None:
-    """`ens6` of a node, on the LAN like its first one; it speaks for no address but those announced."""
-    inside, lan = f"{name}.{node}", f"{name}.lan"
-    commands = [
-        ["ip", "-n", inside, "link", "add", "ens6", "type", "veth", "peer", "name", f"{node}-2", "netns", lan],
-        ["ip", "-n", inside, "link", "set", "ens6", "up"],
-        ["ip", "netns", "exec", inside, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/conf/ens6/arp_ignore"],
-        ["ip", "-n", lan, "link", "set", f"{node}-2", "master", "br0", "up"],
-    ]
-    for command in commands:
-        subprocess.run(command, check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")
