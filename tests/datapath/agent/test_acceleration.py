@@ -50,10 +50,19 @@ async def test_another_value_takes_its_place(lab):
 
 
 @on_a_node
-async def test_a_restart_updates_the_program_where_it_hangs(lab):
+async def test_a_restart_leaves_the_program_where_it_hangs(lab):
     await lab.start(**NATIVE)
     before = program(lab)
     await lab.start()
+    assert program(lab) == before
+    assert pins(lab) == [f"{DEVICE}_xdp_native"]
+
+
+@on_a_node
+async def test_a_restart_with_other_values_updates_the_program_where_it_hangs(lab):
+    await lab.start(**NATIVE)
+    before = program(lab)
+    await lab.start(service_no_backend_response="drop")
     assert program(lab) != before
     assert pins(lab) == [f"{DEVICE}_xdp_native"]
 

@@ -19,7 +19,7 @@ NUMBER = {"x86_64": 321, "aarch64": 280}.get(platform.machine(), 321)
 MAP_CREATE, MAP_LOOKUP, MAP_UPDATE, MAP_DELETE = 0, 1, 2, 3
 OBJ_PIN, OBJ_GET, TEST_RUN, MAP_BY_ID, GET_INFO, PROG_QUERY = 6, 7, 10, 14, 15, 16
 LOOKUP_BATCH, UPDATE_BATCH, DELETE_BATCH = 24, 26, 27
-LINK_CREATE, LINK_UPDATE = 28, 29
+LINK_CREATE, LINK_UPDATE, LINK_DETACH = 28, 29, 34
 XDP, TCX_INGRESS, TCX_EGRESS = 37, 46, 47
 XDP_GENERIC, XDP_NATIVE = 2, 4  # flags of an attachment: by the stack, by the driver
 CGROUP_ATTACH = {  # section name of the program -> attach type
@@ -185,6 +185,11 @@ def link_create(prog_fd: int, target: int, attach_type: int, flags: int = 0) -> 
 def link_update(link_fd: int, prog_fd: int) -> None:
     """Replace the program of a link atomically; `BpfError(SEVERED)` where device or cgroup are gone."""
     bpf(LINK_UPDATE, struct.pack("=IIII", link_fd, prog_fd, 0, 0), "replacing the program of a link")
+
+
+def link_detach(link_fd: int) -> None:
+    """Take a link's program off at once, whoever still holds the link; nothing where device or cgroup are gone."""
+    bpf(LINK_DETACH, struct.pack("=I", link_fd), "detaching a link")
 
 
 def attached(target: int, attach_type: int) -> list[tuple[int, int]]:

@@ -44,7 +44,7 @@ class Acceleration:
         before, self.devices = self.devices, {}
         for device in devices:
             for other in FLAGS.keys() - {mode}:  # the kernel has one at a time
-                self._programs.detach(_pin(device, other))
+                self._programs.detach_at_once(_pin(device, other))
             link = Link(_pin(device, mode), XDP_PROGRAM, device.index, device.index, syscall.XDP, FLAGS[mode])
             self.devices[device.name] = self._attach(link, mode)
             if self.devices[device.name] == mode:

@@ -117,7 +117,19 @@ class Programs:
             os.close(fd)
 
     def detach(self, name: str) -> None:
+        """The kernel lets go of an unlinked pin's link soon, and nobody waits for it."""
         (self._settings.links_dir / name).unlink(missing_ok=True)
+
+    def detach_at_once(self, name: str) -> None:
+        """Off when this returns, for what something else is to take the place of; costs an RCU grace period."""
+        fd = self._open(self._settings.links_dir / name)
+        if fd is None:
+            return
+        try:
+            syscall.link_detach(fd)
+        finally:
+            os.close(fd)
+        self.detach(name)
 
     def links(self) -> list[str]:
         """The names of the pinned links."""
