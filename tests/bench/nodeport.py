@@ -75,8 +75,7 @@ class Site:
         objects.create(self.cluster, services.SLICES, (services.endpoints(n, self._addresses) for n in numbers))
 
     def _answers(self, place: str, address: str, port: str) -> bool:
-        probe = f"nc -z -w 1 {address} {port} && echo served || true"
-        return "served" in self._exec(place, "sh", "-c", probe)
+        return "served" in self._exec(place, "sh", "-c", services.probe(address, int(port)))
 
     def _exec(self, place: str, *command: str) -> str:
         return self.cluster.run(PLAYGROUND, "exec", "--name", self.cluster.name, place, "--", *command)
