@@ -64,9 +64,15 @@ class KubeClient:
     async def get(self, path: str, params: Mapping[str, str] | None = None) -> Object:
         return await self._request("GET", path, params=params)
 
-    async def pages(self, path: str, params: Mapping[str, str] | None = None) -> AsyncIterator[Object]:
-        """A complete listing, one list object per page; the last one's metadata.resourceVersion starts a watch."""
-        query = {**(params or {}), "limit": str(PAGE)}
+    async def pages(
+        self, path: str, params: Mapping[str, str] | None = None, *, cached: bool = False
+    ) -> AsyncIterator[Object]:
+        """A complete listing, one list object per page; the last one's metadata.resourceVersion starts a watch.
+
+        `cached`: as the server has it in memory, in one page, and perhaps some moments old. A server whose etcd cannot
+        tell it that its memory is current reads and decodes every object anew for any other listing.
+        """
+        query = {**(params or {}), "limit": str(PAGE), **({"resourceVersion": "0"} if cached else {})}
         while True:
             page = await self._request("GET", path, params=query)
             yield page

@@ -57,7 +57,7 @@ class Server:
         self.leases.append({**body, "path": path, "manager": manager})
         return body
 
-    async def pages(self, path, params):  # noqa: ARG002
+    async def pages(self, path, params, *, cached):  # noqa: ARG002
         self._answer("list")
         assert params == {"fieldSelector": f"metadata.name={self.name}"}
         yield {"metadata": {"resourceVersion": "7"}, "items": [self.announced] if self.announced else []}

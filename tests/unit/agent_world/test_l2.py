@@ -135,7 +135,7 @@ async def test_an_agent_that_was_frozen_does_not_go_on_as_before(world):
 async def test_where_the_announcements_cannot_be_listed_nothing_is_answered(world, monkeypatch):
     monkeypatch.setattr(world.holder, "_lasts", round(0.01 * SECOND))
 
-    async def refuse(path, params):
+    async def refuse(path, params, *, cached):
         raise KubeError(500, "etcd is away")
         yield
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 
 import pytest
 
@@ -25,9 +26,11 @@ class Server:
     def __init__(self, pages, *scripts):
         self.listings, self.scripts = pages, list(scripts)
         self.watched_from: list[str] = []
+        self.cached: list[bool] = []  # of each listing, whether the server's memory would do
         self.idle = asyncio.Event()
 
-    async def pages(self, path, params=None):  # noqa: ARG002
+    async def pages(self, path, params=None, *, cached=False):  # noqa: ARG002
+        self.cached.append(cached)
         for page in self.listings:
             if isinstance(page, Exception):
                 self.listings = self.listings[1:]
@@ -61,8 +64,8 @@ def _no_pauses(monkeypatch):
     monkeypatch.setattr(reflector, "LONGEST_PAUSE", 0.0)
 
 
-async def play(server: Server, table: Table) -> Reflector:
-    running = Reflector(server, SOURCE, table)
+async def play(server: Server, table: Table, source: Source = SOURCE) -> Reflector:
+    running = Reflector(server, source, table)
     task = asyncio.create_task(running.run())
     async with asyncio.timeout(5):
         await server.idle.wait()
@@ -111,6 +114,14 @@ async def test_an_expired_version_lists_again(table):
     assert rows(table) == {"a": 1}
 
 
+@pytest.mark.parametrize(("may_be_old", "cached"), [(False, [False, False]), (True, [True, False])])
+async def test_only_a_first_listing_may_be_old_and_only_where_that_is_harmless(table, may_be_old, cached):
+    source = dataclasses.replace(SOURCE, may_be_old=may_be_old)
+    server = Server([page(thing("a"))], [KubeError(410, "too old")])
+    await play(server, table, source)
+    assert server.cached == cached
+
+
 async def test_a_connection_that_stands_again_clears_the_error(table):
     server = Server([page()], [KubeError(500, "broken")], [])
     running = await play(server, table)
@@ -138,8 +149,5 @@ async def test_a_malformed_change_leaves_the_last_good_row(table):
 async def test_a_row_that_is_none_of_ours_any_more_goes(table):
     source = Source("things", "/things", SOURCE.key, lambda item: item["value"] or None)
     server = Server([page(thing("a", 7))], [{"type": "MODIFIED", "object": thing("a", 0, "12")}])
-    running = Reflector(server, source, table)
-    task = asyncio.create_task(running.run())
-    await server.idle.wait()
-    task.cancel()
+    await play(server, table, source)
     assert rows(table) == {}

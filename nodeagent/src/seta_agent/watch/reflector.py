@@ -36,6 +36,7 @@ class Source(Generic[Key, Row]):
     key: Callable[[Object], Key]
     parse: Callable[[Object], Row | None]  # None: not ours to keep (a hostNetwork pod)
     params: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    may_be_old: bool = False  # the first listing, by some moments: cheap where there are thousands, and soon made good
 
 
 class Reflector(Generic[Key, Row]):
@@ -81,7 +82,8 @@ class Reflector(Generic[Key, Row]):
     async def _list(self) -> None:
         rows: dict[Key, Row] = {}  # key -> row
         version = ""
-        async for page in self._client.pages(self._source.path, self._source.params):
+        cached = self._source.may_be_old and not self._table.synced  # never older than what is known already
+        async for page in self._client.pages(self._source.path, self._source.params, cached=cached):
             version = page["metadata"]["resourceVersion"]
             for item in page.get("items") or ():
                 self._collect(item, rows)

@@ -40,7 +40,9 @@ def reflectors(client: KubeClient, tables: Tables, node_name: str) -> list[Refle
         ),
         Reflector(
             client,
-            Source("servicetables", names.SERVICE_TABLE.path(), services.service_key, services.service),
+            Source(
+                "servicetables", names.SERVICE_TABLE.path(), services.service_key, services.service, may_be_old=True
+            ),
             tables.services,
         ),
         Reflector(
