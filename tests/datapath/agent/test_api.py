@@ -14,6 +14,7 @@ from seta_agent.tables import Backend as Place
 from seta_agent.tables import Frontend, Service, ServicePort
 from tests.datapath.agent.conftest import on_a_node
 from tests.datapath.agent.lab import IP, SECONDS
+from tests.datapath.agent.test_programmer import entry, set_policy, set_selector
 
 FRONTS = (Frontend(17, "ClusterIP", IP("10.96.0.10"), 80), Frontend(18, "NodePort", IP("0.0.0.0"), 30080))
 WEB = Service("ns", "web", (ServicePort("http", "TCP", FRONTS, (Place(IP("10.1.2.5"), 8080),)),))
@@ -30,6 +31,7 @@ SHOWN = {  # command -> what stands in its output
     "bpf ipcache list": "10.1.1.5/32",
     "bpf endpoint list": "id=5",
     "bpf ct list global": "UDP OUT 10.1.1.5:80 -> 10.1.1.6:80",
+    "bpf metrics list": "Policy denied   INGRESS     1         50 ",
     "bpf nat list": "",
     "map list": "cilium_lb4_services_v2",
     "map list --verbose": "## Map: cilium_lb4_maglev",
@@ -62,9 +64,15 @@ async def test_every_command_about_the_kernel_shows_what_it_holds(lab, socket_di
     await lab.start(bpf_lb_algorithm="maglev", bpf_lb_maglev_table_size=251, bpf_lb_source_range_all_types=True)
     ranges = (ipaddress.ip_network("203.0.113.0/24"),)
     lab.tables.services.set(("ns", "web"), dataclasses.replace(WEB, affinity_seconds=60, source_ranges=ranges))
+    set_selector(lab, "ss-subject", 400)
+    set_selector(lab, "ss-clients", 300)
+    set_policy(lab, entry("ss-clients"))
     client, server = await lab.add_pod(5), await lab.add_pod(6)
+    guarded, stranger = await lab.add_pod(7, 400), await lab.add_pod(8, 500)
     await lab.applied()
     assert await lab.reaches(client, server)
+    assert await lab.reaches(client, guarded)
+    assert not await lab.reaches(stranger, guarded)
     api = await serve(lab, socket_directory)
     try:
         for words, shown in SHOWN.items():

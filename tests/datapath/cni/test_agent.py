@@ -83,6 +83,7 @@ def test_a_config_that_is_no_json_is_a_sentence(node):
         "bpf ipcache list",
         "bpf ct list",
         "bpf endpoint list",
+        "bpf metrics list",
         "map list",
         "map list --verbose",
         "map get cilium_lxc",

@@ -31,6 +31,7 @@ STATUS = {
     "watches": [{"name": "pods", "synced": True, "objects": 1, "malformed": 0, "error": ""}],
     "l2_announcements": {"enabled": False},
     "probes": {"health_check_node_ports": 2, "errors": {}},
+    "drops": {"Policy denied": 12, "No mapping for NAT masquerade": 3},
     "programmer": {"synced": True, "native_devices": ["ens5"], "acceleration": {}, "services_left_out": 0},
 }
 
@@ -294,6 +295,14 @@ def test_status_is_one_line_per_subject():
     assert "IPAM:                   IPv4: 1/253 allocated from 10.0.1.0/24" in lines
     assert "Kubernetes:             Ok   1 watches" in lines
     assert "10.0.1.5   default/xwing" in status.status(STATUS, verbose=True).splitlines()
+
+
+def test_verbose_status_says_how_many_packets_were_dropped_and_why():
+    assert "Drops:                  12 Policy denied, 3 No mapping for NAT masquerade" in status.status(
+        STATUS, verbose=True
+    )
+    assert "Drops:                  none" in status.status({**STATUS, "drops": {}}, verbose=True)
+    assert "Drops:" not in status.status(STATUS, verbose=False)
 
 
 def test_status_says_which_port_for_load_balancers_is_not_open():

@@ -171,6 +171,10 @@ NAT = [
         "age": 12,
     },
 ]
+METRICS = [
+    {"reason": "Policy denied", "direction": "ingress", "packets": 3, "bytes": 222, "line": 142, "file": "policy.h"},
+    {"reason": "Success", "direction": "service", "packets": 17, "bytes": 1800, "line": 0, "file": ""},
+]
 MAPS = [{"name": "cilium_lxc", "entries": 2, "errors": 0, "cache": True}]
 CONTENT = [{"key": "17", "value": "10.96.0.10:80", "state": "sync", "error": ""}]
 CONFIG = [{"name": "routing-mode", "value": "native", "set": True}, {"name": "debug", "value": False, "set": False}]
@@ -237,6 +241,7 @@ ANSWERS = {  # command -> what the API answers
     "bpf ct list": CT,
     "bpf ct list global": [*CT, SERVED],
     "bpf nat list": NAT,
+    "bpf metrics list": METRICS,
     "map list": MAPS,
     "map list --verbose": [{**MAPS[0], "content": CONTENT}, {"name": "empty", "content": []}],
     "map get cilium_lb4_reverse_nat": CONTENT,

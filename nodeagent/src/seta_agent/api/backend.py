@@ -60,7 +60,7 @@ class Backend:
         self.kernel = KernelAnswers(settings, tables, programmer, self._kernel)
         self._hub: MonitorHub | None = None
 
-    def status(self) -> Json:
+    async def status(self) -> Json:
         sentence = self._readiness.sentence()
         node = self._tables.nodes.get(self._settings.node_name)
         return {
@@ -86,6 +86,7 @@ class Backend:
             "l2_announcements": self._l2.describe(),
             "watches": [reflector.describe() for reflector in self._reflectors],
             "probes": self._probes.describe(),
+            "drops": await self.kernel.drops(),
             "programmer": self._programmer.status(),
         }
 

@@ -7,16 +7,18 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from seta_agent.api import connections, dumps, lbdumps, mapstrings, views
-from seta_agent.api.errors import Answer, NotFoundError, told
+from seta_agent.api import connections, dumps, lbdumps, mapstrings, metrics, views
+from seta_agent.api.errors import Answer, NotFoundError, UnavailableError, told
 from seta_agent.api.kernel import KernelReader
 from seta_agent.desired.endpoints import HOST_ENDPOINT
+from seta_agent.monitor import decode
 from seta_agent.programmer.node import NodeProgrammer
 from seta_agent.settings import Settings
 from seta_agent.tables import Tables
 
 Json = dict[str, Any]
 POLICY_MAP = "cilium_policy_v2_"
+METRICS = "cilium_metrics"
 
 
 class KernelAnswers:
@@ -86,6 +88,19 @@ class KernelAnswers:
 
     async def endpoint(self) -> list[Json]:
         return await self._read(lambda: dumps.endpoints(*self._kernel.dump("cilium_lxc")))
+
+    async def metrics(self) -> list[Json]:
+        return await self._read(lambda: metrics.metrics(*self._kernel.dump(METRICS), self._names()))
+
+    async def drops(self) -> dict[str, int]:
+        """Reason -> packets; none where nothing can be read, as before the first program is loaded."""
+        try:
+            return await self._read(lambda: metrics.drops(*self._kernel.dump(METRICS), self._names()))
+        except (NotFoundError, UnavailableError):
+            return {}
+
+    def _names(self) -> decode.Enums:
+        return decode.enums(self._kernel.event_enums())
 
     def _policy(self, keys: Any, values: Any) -> list[Json]:
         return dumps.policy(

@@ -20,17 +20,10 @@ Form = Callable[[Any, Any], tuple[str, str]]  # key, value -> their strings
 def entries(name: str, keys: Array, found: Array) -> list[Json]:
     """Sorted by key. Per-CPU values are summed up."""
     form = _form(name)
-    totals = _summed(found) if found.ndim > 1 else found
+    totals = values.summed(found) if found.ndim > 1 else found
     family = values.FAMILY_V6 if name.startswith("cilium_lb6_") else 0
     pairs = sorted(form(*_readable(key, value, family)) for key, value in zip(keys, totals, strict=True))
     return [{"key": key, "value": value, "state": "sync", "error": ""} for key, value in pairs]
-
-
-def _summed(found: Array) -> Array:
-    total = np.zeros(len(found), found.dtype)
-    for field in found.dtype.names or ():
-        total[field] = found[field].sum(axis=1)
-    return total
 
 
 def _readable(key: Any, value: Any, family: int) -> tuple[Any, Any]:

@@ -66,6 +66,7 @@ class ApiServer:
             "/v1/bpf/ipcache": back.kernel.ipcache,
             "/v1/bpf/ct": back.kernel.ct,
             "/v1/bpf/nat": back.kernel.nat,
+            "/v1/bpf/metrics": back.kernel.metrics,
             "/v1/bpf/endpoint": back.kernel.endpoint,
             "/v1/bpf/l2-responder": back.kernel.l2_responder,
         }

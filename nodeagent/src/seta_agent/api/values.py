@@ -4,6 +4,9 @@ import ipaddress
 import socket
 from typing import Any
 
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
 PROTOCOLS = {0: "ANY", 1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6", 132: "SCTP"}
 FAMILY_V6 = 2
 SERVICE_TYPES = (  # flag of enum lb_flag -> type, the first that is set
@@ -58,6 +61,14 @@ def service_type(flags: int, slot: int = 0) -> str:
     if flags & DSR:
         traits.append("dsr")
     return ", ".join([kind, *traits])
+
+
+def summed(entries: Array) -> Array:
+    """Values with one more axis, of CPUs → one value per entry."""
+    total = np.zeros(len(entries), entries.dtype)
+    for field in entries.dtype.names or ():
+        total[field] = entries[field].sum(axis=1)
+    return total
 
 
 def ifname(index: int) -> str:

@@ -106,6 +106,14 @@ def _ends(item: Item) -> str:
     return f"{item['protocol']} {item['direction']} {item['source']} -> {item['destination']}{service}"
 
 
+def metrics_list(items: list[Item]) -> list[Row]:
+    rows: list[Row] = [["REASON", "DIRECTION", "PACKETS", "BYTES", "LINE", "FILE"]]
+    for item in items:
+        place = [str(item["line"]), item["file"]] if item["file"] else ["", ""]
+        rows.append([item["reason"], item["direction"].upper(), str(item["packets"]), str(item["bytes"]), *place])
+    return rows
+
+
 def map_list(items: list[Item]) -> list[Row]:
     rows: list[Row] = [["Name", "Num entries", "Num errors", "Cache enabled"]]
     return rows + [

@@ -99,7 +99,7 @@ COMMANDS = (
         "is this node's network all right",
         _at("/v1/status"),
         lambda data, args: status.status(data, verbose=args.verbose),
-        options=(flag("--verbose", "addresses and watches too"),),
+        options=(flag("--verbose", "drops by reason, addresses and watches too"),),
     ),
     Command(
         "endpoint list",
@@ -249,6 +249,12 @@ COMMANDS = (
         "announced addresses that this node answers for",
         _at("/v1/bpf/l2-responder"),
         lambda data, _: bpf.l2_responder_list(data),
+    ),
+    Command(
+        "bpf metrics list",
+        "packets and bytes by outcome: how many went on, how many were dropped, and why",
+        _at("/v1/bpf/metrics"),
+        lambda data, _: bpf.metrics_list(data),
     ),
     Command(
         "map list",

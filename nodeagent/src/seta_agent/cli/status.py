@@ -8,7 +8,7 @@ Item = dict[str, Any]
 
 
 def status(data: Item, *, verbose: bool) -> str:
-    """One line per subject; with `verbose` the addresses and watches as well."""
+    """One line per subject; with `verbose` the drops, addresses and watches as well."""
     rows = [
         ["Node:", data["node"]],
         ["Kubernetes:", _kubernetes(data["watches"])],
@@ -24,6 +24,7 @@ def status(data: Item, *, verbose: bool) -> str:
         ["L2 announcements:", _l2(data["l2_announcements"])],
         ["Health checks:", _probes(data["probes"])],
         ["Monitor:", f"{data['monitor_listeners']} listeners"],
+        *([["Drops:", _drops(data["drops"])]] if verbose else []),
         ["Agent:", f"{data['version']}, {_mib(data['rss_bytes'])} MiB, {_ready(data)}"],
     ]
     return table.render(rows) + (_details(data) if verbose else "")
@@ -68,6 +69,11 @@ def _probes(data: Item) -> str:
         more = len(data["errors"]) - 1
         return f"{ports}; {subject}: {error}" + (f", and {more} more" if more else "")
     return f"Ok   {ports}"
+
+
+def _drops(counts: dict[str, int]) -> str:
+    """How many packets for which reason, the most frequent first."""
+    return ", ".join(f"{count} {reason}" for reason, count in counts.items()) or "none"
 
 
 def _mib(size: int) -> int:
