@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import ipaddress
+import time
 
 import pytest
 
@@ -15,6 +16,7 @@ from seta_agent.tables import Frontend, Service, ServicePort
 from tests.datapath.agent.conftest import on_a_node
 from tests.datapath.agent.lab import IP, SECONDS
 from tests.datapath.agent.test_programmer import entry, set_policy, set_selector
+from tests.datapath.agent.test_stale_connections import NAT, OUT, put, tuple_of
 
 FRONTS = (Frontend(17, "ClusterIP", IP("10.96.0.10"), 80), Frontend(18, "NodePort", IP("0.0.0.0"), 30080))
 WEB = Service("ns", "web", (ServicePort("http", "TCP", FRONTS, (Place(IP("10.1.2.5"), 8080),)),))
@@ -27,12 +29,13 @@ SHOWN = {  # command -> what stands in its output
     "bpf lb maglev list": "251 entries of [1: 251]",
     "bpf lb maglev get 18": "[1, 1, 1,",
     "bpf policy get 5": "Policy stats empty",
+    "bpf policy get 7 -n": "Allow    Ingress     300        ANY          NONE         disabled    50      1   ",
     "bpf policy get --all": "Endpoint ID: 5",
     "bpf ipcache list": "10.1.1.5/32",
     "bpf endpoint list": "id=5",
     "bpf ct list global": "UDP OUT 10.1.1.5:80 -> 10.1.1.6:80",
     "bpf metrics list": "Policy denied   INGRESS     1         50 ",
-    "bpf nat list": "",
+    "bpf nat list": "UDP OUT 10.1.1.5:4242 -> 203.0.113.9:53 XLATE_SRC 192.168.50.1:61000 Created=",
     "map list": "cilium_lb4_services_v2",
     "map list --verbose": "## Map: cilium_lb4_maglev",
     "map get cilium_lb4_source_range": "203.0.113.0/24 (18)",
@@ -73,6 +76,8 @@ async def test_every_command_about_the_kernel_shows_what_it_holds(lab, socket_di
     assert await lab.reaches(client, server)
     assert await lab.reaches(client, guarded)
     assert not await lab.reaches(stranger, guarded)
+    outside = tuple_of((client.address[0], 4242), ("203.0.113.9", 53), OUT)
+    put(lab, NAT, outside, created=time.monotonic_ns(), to_addr="192.168.50.1", to_port=61000)
     api = await serve(lab, socket_directory)
     try:
         for words, shown in SHOWN.items():
