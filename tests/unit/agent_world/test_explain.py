@@ -227,6 +227,9 @@ def test_a_reserved_name_is_an_end_too(cluster):
     [
         ("shop/nobody", "there is no pod shop/nobody with an address of its own"),
         ("deathstar", "write namespace/pod, an IP address or reserved:NAME"),
+        ("www.example.org", "www.example.org is a DNS name, and names are not understood yet"),
+        ("*.Example.org.", "write an IP address that it stands for or, of a Service, namespace/pod of a pod behind it"),
+        ("10.0.1.256", "10.0.1.256 is nobody: write namespace/pod"),
         ("reserved:moon", "there is no reserved:moon; there are reserved:host, "),
         ("10.96.0.9", "10.96.0.9 is service shop/db: policy is about the pods behind it"),
     ],

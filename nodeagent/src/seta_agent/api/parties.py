@@ -6,6 +6,7 @@ address is called depends on who looks: a node is the host to its own pods and a
 
 import dataclasses
 import ipaddress
+import re
 from collections.abc import Iterator
 
 from seta_agent.desired import ipcache
@@ -13,6 +14,8 @@ from seta_agent.tables import IPAddress, ReservedIdentity, Tables
 from seta_crds import labels
 
 NamedPorts = tuple[tuple[str, int, str], ...]
+# The names and patterns of toFQDNs; a last label of digits alone makes a mistyped address.
+DNS_NAME = re.compile(r"([-\w*]+\.)+[-\w*]*[a-z][-\w]*\.?", re.ASCII | re.IGNORECASE)
 
 
 class PartyError(Exception):
@@ -45,9 +48,17 @@ def find(tables: Tables, word: str) -> Party:
     try:
         address = ipaddress.ip_address(word)
     except ValueError:
-        sentence = f"{word} is nobody: write namespace/pod, an IP address or reserved:NAME"
-        raise PartyError(sentence) from None
+        raise PartyError(_nobody(word)) from None
     return _address(tables, address)
+
+
+def _nobody(word: str) -> str:
+    if DNS_NAME.fullmatch(word):
+        return (
+            f"{word} is a DNS name, and names are not understood yet, because toFQDNs is not: "
+            "write an IP address that it stands for or, of a Service, namespace/pod of a pod behind it"
+        )
+    return f"{word} is nobody: write namespace/pod, an IP address or reserved:NAME"
 
 
 def seen_from(tables: Tables, looker: Party, other: Party) -> int:
