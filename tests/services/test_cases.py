@@ -6,6 +6,9 @@ A case: `about` (a sentence), `settings` (ConfigMap keys), `devices` (node -> fu
 
 Everything is level-based, so what a case ends in must not hang on the way: objects in every order, one after the
 other; from the state of any other case; after a restart of everybody. And when all objects are gone, nothing is left.
+(Of endpoints that are not ready it does matter whether they ever were: see test_not_ready.py. A case has none of which
+another case says that it is ready.)
+
 Write an expectation with SETA_WRITE_CASES=1, then read it.
 """
 

@@ -20,8 +20,8 @@ def backend(address: str = "10.0.1.5", **conditions: bool) -> dict[str, Any]:
     [
         ({}, "active"),
         ({"ready": True}, "active"),
-        ({"ready": False}, None),
-        ({"ready": False, "serving": True}, None),
+        ({"ready": False}, "quarantined"),
+        ({"ready": False, "serving": True}, "quarantined"),
         ({"ready": True, "terminating": False}, "active"),
         ({"ready": False, "serving": True, "terminating": True}, "terminating"),
         ({"ready": False, "serving": False, "terminating": True}, "terminating-not-serving"),
@@ -29,15 +29,15 @@ def backend(address: str = "10.0.1.5", **conditions: bool) -> dict[str, Any]:
         ({"ready": True, "terminating": True}, "active"),  # publishNotReadyAddresses
     ],
 )
-def test_states(conditions: dict[str, bool], state: str | None) -> None:
+def test_states_of_a_backend_that_is_known(conditions: dict[str, bool], state: str) -> None:
     body = {
         "metadata": {"labels": {"kubernetes.io/service-name": "web"}},
         "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
         "endpoints": [backend(**conditions)],
     }
     port = facts.ServicePort("http", "TCP", 80)
-    found = backends.of(port, [facts.endpoint_slice(body)])
-    assert [one["state"] for one in found] == ([state] if state else [])
+    found = backends.of(port, [facts.endpoint_slice(body)], {("10.0.1.5", 8080)})
+    assert [one["state"] for one in found] == [state]
 
 
 def test_ports_go_together_by_name_and_protocol() -> None:
@@ -150,6 +150,75 @@ async def test_endpoints_come_and_go() -> None:
 def addresses(bench: Bench) -> list[str]:
     table = bench.api.of(names.SERVICE_TABLE)["web"]
     return [one["address"] for one in table["spec"]["ports"][0]["backends"]]
+
+
+class TestNotReady:
+    """The port p80 is TCP, and u53 UDP; the pods serve both."""
+
+    async def test_whoever_was_ready_keeps_its_connections_and_of_udp_none(self) -> None:
+        bench, subject = self.made()
+        for ready, states in (
+            (False, ([], [])),
+            (True, (["active"], ["active"])),
+            (False, (["quarantined"], [])),
+            (True, (["active"], ["active"])),
+        ):
+            await self.become(bench, subject, {"10.0.1.5": ready})
+            assert self.states(bench) == states
+
+    async def test_a_restarted_operator_knows_it_too(self) -> None:
+        bench, _ = await self.turned()
+        again = Tables(bench.cluster, bench.writer)
+        again.start()
+        bench.api.calls.clear()
+        await settle(again)
+        assert bench.api.calls == []
+        assert self.states(bench) == (["quarantined"], [])
+
+    async def test_a_pod_that_starts_is_one_write(self) -> None:
+        bench, subject = await self.turned()
+        bench.api.calls.clear()
+        for ready in (False, True):
+            await self.become(bench, subject, {"10.0.1.5": False, "10.0.1.6": ready})
+        assert bench.api.calls == [("update", "ServiceTable", "web")]
+        assert self.states(bench) == (["quarantined", "active"], ["active"])
+
+    async def test_whoever_left_is_a_stranger_when_it_comes_back(self) -> None:
+        bench, subject = await self.turned()
+        for endpoints in ({}, {"10.0.1.5": False}):
+            await self.become(bench, subject, endpoints)
+            assert self.states(bench) == ([], [])
+
+    async def turned(self) -> tuple[Bench, Tables]:
+        """With a backend that is no longer ready."""
+        bench, subject = self.made()
+        for ready in (True, False):
+            await self.become(bench, subject, {"10.0.1.5": ready})
+        return bench, subject
+
+    @staticmethod
+    def made() -> tuple[Bench, Tables]:
+        bench = Bench()
+        subject = Tables(bench.cluster, bench.writer)
+        service(bench, "web", ports=[{"name": "p80", "port": 80}, {"name": "u53", "port": 53, "protocol": "UDP"}])
+        return bench, subject
+
+    @staticmethod
+    async def become(bench: Bench, subject: Tables, endpoints: dict[str, bool]) -> None:
+        """`endpoints`: address -> whether it is ready."""
+        body = {
+            "metadata": {"labels": {"kubernetes.io/service-name": "web"}},
+            "ports": [{"name": "p80", "port": 8080}, {"name": "u53", "port": 5353, "protocol": "UDP"}],
+            "endpoints": [backend(address, ready=ready) for address, ready in endpoints.items()],
+        }
+        bench.seen(names.ENDPOINT_SLICE, "web-1", "ns", **body)
+        await settle(subject)
+
+    @staticmethod
+    def states(bench: Bench) -> tuple[list[str], ...]:
+        """Of the backends of each port."""
+        ports = bench.api.of(names.SERVICE_TABLE)["web"]["spec"]["ports"]
+        return tuple([one["state"] for one in port["backends"]] for port in ports)
 
 
 async def test_dual_stack_has_a_frontend_and_backends_of_each_family() -> None:
@@ -292,4 +361,5 @@ def test_addresses_have_one_spelling_and_a_family_of_the_service() -> None:
     }
     service = facts.service(body)
     assert list(frontends.of(service)) == [("10.96.0.1", 80, "TCP"), ("192.0.2.7", 80, "TCP")]
-    assert frontends.table("web", service, [], {}, frontends.Options())["spec"]["sourceRanges"] == ["10.0.0.0/8"]
+    table = frontends.table("web", service, [], {}, frontends.Options(), before={})
+    assert table["spec"]["sourceRanges"] == ["10.0.0.0/8"]

@@ -63,8 +63,13 @@ def table(
     slices: Collection[facts.EndpointSlice],
     numbers: Mapping[Frontend, int],
     options: Options,
+    *,
+    before: facts.JSON,
 ) -> facts.JSON:
-    """Content of the ServiceTable; what is usual is left out. `numbers`: of the frontends that it has."""
+    """Content of the ServiceTable; what is usual is left out.
+
+    `numbers`: of the frontends that it has. `before`: the content it has now; {}: there is none.
+    """
     owner = {"apiVersion": "v1", "kind": "Service", "name": name, "uid": service.uid}
     left = dict(numbers)
     ports = [
@@ -76,7 +81,7 @@ def table(
                 for frontend, kind in _of_port(service, port)
                 if frontend in left
             ],
-            "backends": backends.of(port, slices),
+            "backends": backends.of(port, slices, backends.listed(before, port)),
         }
         for port in service.ports
     ]

@@ -1,7 +1,7 @@
 """Services: each gets a ServiceTable with its frontends and backends.
 
-A frontend keeps its number for its life. After a restart numbers are read back from the ServiceTables, which are
-this service's only memory.
+A frontend keeps its number for its life, and a backend that is no longer ready its connections. Both are read from the
+ServiceTables, which are this service's only memory.
 """
 
 from collections import defaultdict
@@ -82,9 +82,11 @@ class Tables(Subject[Key]):
         self._tell(key, without)
         if service is None:
             return None
-        held = (self._cluster.endpoint_slices.get(name) for name in sorted(self._slices.get(key, ())))
-        slices = [piece for piece in held if piece is not None]
-        return frontends.table(key[1], service, slices, found, self._options)
+        pieces = (self._cluster.endpoint_slices.get(name) for name in sorted(self._slices.get(key, ())))
+        slices = [piece for piece in pieces if piece is not None]
+        written = self._cluster.owned(names.SERVICE_TABLE).get(key)
+        before = written.content if written else {}
+        return frontends.table(key[1], service, slices, found, self._options, before=before)
 
     def _tell(self, key: Key, without: list[frontends.Frontend]) -> None:
         """What a service asks for and does not get, once."""
