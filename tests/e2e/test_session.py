@@ -49,6 +49,15 @@ def test_the_policy_keeps_the_alliance_out_and_says_so(app: Bench):
     assert row.split()[2] == "True"
 
 
+def test_the_policy_says_where_it_is_enforced(app: Bench):
+    def enforced() -> bool:
+        conditions = {one["type"]: one for one in app.get("cnp", "rule1")["status"]["conditions"]}
+        told = conditions.get("Enforced", {})
+        return told.get("status") == "True" and told["message"].startswith("3 of 3 nodes enforce revision ")
+
+    eventually(enforced, "all nodes report it")
+
+
 def test_the_drop_is_seen_where_it_happened(app: Bench):
     watching = app.cluster.popen_seta("monitor", "--type", "drop")
     try:
@@ -68,6 +77,25 @@ def test_endpoint_list_shows_the_enforcement(app: Bench):
     assert "POLICY (ingress)" in listed
     deathstar = [line for line in listed.splitlines() if "class=deathstar" in line or "Enabled" in line]
     assert any("Enabled" in line for line in deathstar)
+
+
+def test_the_rule_that_explain_suggests_lets_the_alliance_land_and_nothing_else(app: Bench):
+    deathstar = app.get("pods", "-l", "class=deathstar")["items"][0]["metadata"]["name"]
+    ends = ("--from", "default/xwing", "--to", f"default/{deathstar}", "--port", "80/TCP")
+    denied = app.cluster.try_run("seta", "policy", "explain", *ends)
+    assert denied.returncode == 1
+    assert "CiliumNetworkPolicy default/rule1 denies what none allows" in denied.stdout
+    printed = app.cluster.try_run("seta", "policy", "explain", *ends, "--rule").stdout
+    assert not landed(app, "xwing")
+    app.kubectl("apply", "-f", "-", stdin=printed.encode())
+    try:
+        eventually(lambda: landed(app, "xwing"), "xwing lands")
+        assert ": allowed" in app.cluster.seta("policy", "explain", *ends).splitlines()[0]
+        pinged = app.shell("xwing", f"ping -c 1 -W 1 {app.get('pod', deathstar)['status']['podIP']}")
+        assert pinged.returncode != 0, "what was not asked about stays closed"
+    finally:
+        app.kubectl("delete", "-f", "-", stdin=printed.encode())
+    eventually(lambda: not landed(app, "xwing"), "without the rule xwing is denied again")
 
 
 def test_without_the_policy_the_alliance_lands_again(app: Bench):
