@@ -1,15 +1,13 @@
 """Helm values that change what policies mean, changed on the running cluster as its administrator would."""
 
-import json
-import pathlib
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.e2e import helm
 from tests.e2e.steps import Bench, cnp, eventually, pod
 
-CHART = str(pathlib.Path(__file__).parents[2] / "deploy/chart")
 NODE = "192.168.10.102"  # k8s-w2, where neither pod is
 NAMED = {"matchLabels": {"app": "asker"}}
 
@@ -26,21 +24,12 @@ def pods(bench: Bench) -> Iterator[dict[str, str]]:
 @pytest.fixture(scope="module")
 def release(bench: Bench) -> Iterator[Bench]:
     """The chart's release, which has its values back in the end."""
-    helm = ("helm", "-n", "kube-system")
-    first = json.loads(bench.cluster.run(*helm, "history", "seta", "-o", "json"))[-1]["revision"]
-    yield bench
-    bench.cluster.run(*helm, "rollback", "seta", str(first))
-    _rolled_out(bench)
-
-
-def _rolled_out(bench: Bench) -> None:
-    bench.kubectl("-n", "kube-system", "rollout", "status", "deployment/seta-operator", "daemonset/seta")
+    with helm.restored(bench.cluster):
+        yield bench
 
 
 def upgrade(bench: Bench, **values: Any) -> None:
-    told = [part for name, value in values.items() for part in ("--set-json", f"{name}={json.dumps(value)}")]
-    bench.cluster.run("helm", "-n", "kube-system", "upgrade", "seta", CHART, "--reuse-values", *told)
-    _rolled_out(bench)
+    helm.upgrade(bench.cluster, **values)
 
 
 def pings(bench: Bench, address: str) -> bool:
