@@ -218,6 +218,27 @@ class TestEnforced:
         await settle_all(it)
         assert self.told(bench) == ("True", "1 of 1 nodes enforce revision 2")
 
+    async def test_a_node_that_joins_has_a_moment_too(self, bench: Bench) -> None:
+        it = await self.enforced_on_w1(bench)
+        node(bench, "w2", "192.168.10.102")
+        await settle_all(it)
+        assert self.told(bench) == ("True", "1 of 1 nodes enforce revision 1")
+        report(bench, "w2", cnp_ns_p=1)
+        await settle_all(it)
+        assert self.told(bench) == ("True", "2 of 2 nodes enforce revision 1")
+
+    async def test_a_node_that_joins_and_does_not_get_there_is_told(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(verdicts, "PATIENCE", 0.0)
+        it = await self.enforced_on_w1(bench)
+        node(bench, "w2", "192.168.10.102")
+        await settle_all(it)
+        assert self.told(bench) == ("False", "1 of 2 nodes enforce revision 1; not yet: w2")
+        report(bench, "w2", cnp_ns_p=1)
+        await settle_all(it)
+        assert self.told(bench) == ("True", "2 of 2 nodes enforce revision 1")
+
     async def test_a_node_that_stays_behind_is_told(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(verdicts, "PATIENCE", 0.0)
         it = Subjects(bench)
@@ -247,6 +268,16 @@ class TestEnforced:
         rule(bench, "p", ingress=[{}])
         await settle_all(it)
         assert conditions(bench.api.of(names.NETWORK_POLICY)["p"]).keys() == {"Valid"}
+
+    async def enforced_on_w1(self, bench: Bench) -> Subjects:
+        """The policy p, on the only node there is."""
+        it = Subjects(bench)
+        node(bench, "w1", "192.168.10.101")
+        rule(bench, "p", ingress=[{}])
+        report(bench, "w1", cnp_ns_p=1)
+        await settle_all(it)
+        assert self.told(bench) == ("True", "1 of 1 nodes enforce revision 1")
+        return it
 
     @staticmethod
     def told(bench: Bench) -> tuple[str, str]:
