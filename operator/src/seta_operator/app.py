@@ -32,14 +32,15 @@ from seta_operator.services.subject import Subject
 from seta_operator.services.tables import Tables
 from seta_operator.services.verdicts import Verdicts
 from seta_operator.settings import Settings
-from seta_operator.store import connection, errors, sweep
-from seta_operator.store.api import Api
+from seta_operator.store import connection, errors, leadership, sweep
+from seta_operator.store.api import Api, Pace
 from seta_operator.store.cluster import READERS, Cluster
 from seta_operator.store.leadership import Leadership, LostError
 from seta_operator.store.reflector import Reflector
 from seta_operator.store.writer import Writer
 
 LEAST_SILENCE = 30.0  # seconds without a word after which the watch of leases counts as broken
+URGENT = Pace(read=2.0, write=5.0)  # who announces what: an answer that comes later says little about who is alive
 FIRST_PAUSE, LAST_PAUSE = 0.1, 2.0  # seconds between looks at what is not listed yet
 log = structlog.get_logger()
 # Given, because kopf would ask for the user's name, and a container's user has none. (kopf does not export the type.)
@@ -49,11 +50,11 @@ IDENTITY: Any = "seta-operator"
 class App:
     """The operator's parts."""
 
-    def __init__(self, settings: Settings, api: Api) -> None:
-        self.api, self.cluster = api, Cluster()
-        namespace = connection.namespace()
-        self.leadership = Leadership(api, namespace, os.environ.get("K8S_NODE_NAME") or socket.gethostname())
-        self.writer = Writer(api, self.cluster, self.leadership.may_write)
+    def __init__(self, settings: Settings, leadership: Leadership, api: Api, urgent: Api) -> None:
+        """`api` writes while the operator leads, and so does `urgent`, for what must not wait behind much work."""
+        self.api, self.urgent, self.cluster = api, urgent, Cluster()
+        self.leadership = leadership
+        self.writer = Writer(api, self.cluster)
         self._stopping = asyncio.Event()
         self._state = "starting"  # what it is waiting for; "" once it decides
         pool = PodCIDRs(settings.cluster_pool_ipv4_cidr, settings.cluster_pool_ipv4_mask_size)
@@ -77,7 +78,7 @@ class App:
             Tables(self.cluster, self.writer, _service_options(settings)),
             LBIPAM(self.cluster, self.writer, settings.default_lb_service_ipam),
         )
-        self._announcements(settings, namespace)
+        self._announcements(settings, connection.namespace())
 
     def _announcements(self, settings: Settings, namespace: str) -> None:
         """L2 announcements, or what takes them back; the watch of leases that they need."""
@@ -89,14 +90,14 @@ class App:
         duration = settings.l2_announcements_lease_duration
         announcements = L2(
             self.cluster,
-            self.writer,
+            Writer(self.urgent, self.cluster),
             namespace=namespace,
             duration=duration,
             deadline=settings.l2_announcements_renew_deadline,
             proxy_name=settings.k8s_service_proxy_name,
         )
         silence = max(LEAST_SILENCE, 2 * duration)
-        self.leases = Reflector(self.api, self.cluster, (names.LEASE, namespace), announcements, silence=silence)
+        self.leases = Reflector(self.urgent, self.cluster, (names.LEASE, namespace), announcements, silence=silence)
         self._listen = announcements.listen
         self.subjects += (announcements,)
 
@@ -197,8 +198,13 @@ async def run(settings: Settings, health_port: int) -> None:
         NoClusterError: there is no API server to talk to.
 
     """
-    async with Api(connection.login) as api, contextlib.AsyncExitStack() as stack:
-        app = App(settings, api)
+    async with contextlib.AsyncExitStack() as stack:
+        renewing = await stack.enter_async_context(Api(connection.login, leadership.PACE))
+        identity = os.environ.get("K8S_NODE_NAME") or socket.gethostname()
+        leader = Leadership(renewing, connection.namespace(), identity)
+        work = await stack.enter_async_context(Api(connection.login, may_write=leader.may_write))
+        urgent = await stack.enter_async_context(Api(connection.login, URGENT, leader.may_write))
+        app = App(settings, leader, work, urgent)
         runner = await health.serve(app.problem, health_port)
         stack.push_async_callback(runner.cleanup)
         await app.wait_for_crds()

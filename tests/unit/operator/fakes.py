@@ -27,6 +27,7 @@ class FakeApi:
     def __init__(self) -> None:
         self.objects: dict[tuple[Kind, str, str], JSON] = {}  # kind, namespace, name -> object
         self.calls: list[Call] = []
+        self.may_write: Callable[[], bool] = lambda: True
         self.fail: Callable[[Call], errors.ApiError | None] = lambda _call: None
         self._version = 1000
 
@@ -87,6 +88,8 @@ class FakeApi:
         return {name: body for (one, _, name), body in self.objects.items() if one == kind}
 
     def _note(self, verb: str, kind: Kind, name: str) -> None:
+        if verb != "get" and not self.may_write():
+            raise errors.NotLeadingError("not leading")
         call = (verb, kind.kind, name)
         self.calls.append(call)
         error = self.fail(call)

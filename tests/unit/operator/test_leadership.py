@@ -106,7 +106,7 @@ async def test_an_outage_is_survived_where_nobody_took_over(api: FakeApi, clock:
 
 async def test_the_writer_asks_nothing_of_the_api_server_while_it_may_not(api: FakeApi, clock: Clock) -> None:
     bench, one = Bench(), operator(api, clock, "a")
-    bench.writer._may_write = one.may_write
+    bench.api.may_write = one.may_write
     wanted = {("", "ss-1"): {"metadata": {}, "spec": {"selector": "*", "identities": [1]}}}
     assert await bench.writer.ensure(names.SELECTOR_SET, wanted) == wanted.keys()
     assert not await bench.writer.status(names.CILIUM_NODE, ("", "w1"), {})

@@ -1,7 +1,8 @@
 """The few requests the operator makes besides kopf's watches: read, create, replace, delete, patch status, watch.
 
-Called by writer.py, sweep.py and reflector.py. Bounded: at most LIMIT requests at once, so that a burst of changes
-neither floods the API server nor opens a connection each.
+Called by leadership.py, writer.py, sweep.py and reflector.py. Bounded: so many requests at once, so that a burst of
+changes neither floods the API server nor opens a connection each; the others wait, in the order they came. What must
+not wait behind such a burst has a client of its own (app.py).
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import datetime as dt
 import json
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import aiohttp
 import kopf
@@ -18,25 +19,44 @@ from seta_crds.names import Kind
 from seta_operator.store import errors
 
 JSON = dict[str, Any]
-LIMIT = 32  # requests at once
-TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)  # seconds
+CONNECT = 3.0  # seconds: what is sent that late still comes before another operator leads (leadership.py)
 _NAMES_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
+class Pace(NamedTuple):
+    """How much a client asks for at once, and how long it waits for an answer."""
+
+    at_once: int = 32  # requests
+    read: float = 15.0  # seconds
+    write: float = 15.0  # seconds
+
+
+WORK = Pace()
 
 
 class Api:
     """A client of one API server. Use as an async context manager."""
 
-    def __init__(self, login: Callable[[], kopf.ConnectionInfo]) -> None:
-        """`login` is called at the start and whenever the credentials it gave have expired."""
-        self._login = login
+    def __init__(
+        self,
+        login: Callable[[], kopf.ConnectionInfo],
+        pace: Pace = WORK,
+        may_write: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`login` is called at the start and whenever the credentials it gave have expired.
+
+        `may_write`: whether this operator is the one that decides, asked right before each write is sent: it may have
+        waited for its turn.
+        """
+        self._login, self._pace, self._may_write = login, pace, may_write
         self._info: kopf.ConnectionInfo | None = None
         self._session: aiohttp.ClientSession | None = None
-        self._slots = asyncio.Semaphore(LIMIT)
+        self._slots = asyncio.Semaphore(pace.at_once)
 
     async def __aenter__(self) -> Self:
         self._info = self._login()
-        connector = aiohttp.TCPConnector(limit=LIMIT, ssl=self._info.as_ssl_context())
-        self._session = aiohttp.ClientSession(self._info.server, connector=connector, timeout=TIMEOUT)
+        connector = aiohttp.TCPConnector(limit=0, ssl=self._info.as_ssl_context())  # the slots limit
+        self._session = aiohttp.ClientSession(self._info.server, connector=connector)
         return self
 
     async def __aexit__(
@@ -75,7 +95,7 @@ class Api:
         if self._session is None:
             raise RuntimeError("Api is used outside its context")
         path = f"{kind.path(namespace)}?watch=1&allowWatchBookmarks=true&resourceVersion={version}"
-        limits = aiohttp.ClientTimeout(total=None, connect=TIMEOUT.connect, sock_read=silence)
+        limits = aiohttp.ClientTimeout(total=None, connect=CONNECT, sock_read=silence)
         try:
             async with self._session.get(path, headers=self._authorization(), timeout=limits) as response:
                 if response.status >= 400:
@@ -133,18 +153,23 @@ class Api:
             raise RuntimeError("Api is used outside its context")
         headers = {"Accept": accept, "Content-Type": content, **self._authorization()}
         data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        seconds = self._pace.read if method == "GET" else self._pace.write
+        limits = aiohttp.ClientTimeout(total=seconds, connect=CONNECT)
         try:
-            async with (
-                self._slots,
-                self._session.request(method, path, data=data, headers=headers) as response,
-            ):
-                answer: JSON = await response.json(content_type=None)
-                if response.status >= 400:
-                    message = answer.get("message") if isinstance(answer, dict) else None
-                    raise errors.of_status(response.status, f"{method} {path}: {message or response.reason}")
-                return answer
+            async with self._slots:
+                self._check(method)
+                async with self._session.request(method, path, data=data, headers=headers, timeout=limits) as response:
+                    answer: JSON = await response.json(content_type=None)
+                    if response.status >= 400:
+                        message = answer.get("message") if isinstance(answer, dict) else None
+                        raise errors.of_status(response.status, f"{method} {path}: {message or response.reason}")
+                    return answer
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise errors.UnavailableError(f"{method} {path}: {error or type(error).__name__}") from error
+
+    def _check(self, method: str) -> None:
+        if method != "GET" and not self._may_write():
+            raise errors.NotLeadingError("this operator could not renew its lease, and another may have taken over")
 
     def _authorization(self) -> dict[str, str]:
         now = dt.datetime.now(dt.UTC)

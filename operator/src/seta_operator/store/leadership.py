@@ -2,7 +2,7 @@
 
 A standby watches everything and writes nothing, so that it goes on where the leader ended, within seconds. Nobody's
 clock counts but one's own: a leader stops to write when it could not renew for DEADLINE, counted from before it asked;
-a standby takes over when it has seen no renewal for DURATION. Run by app.py; the writer asks `may_write`.
+a standby takes over when it has seen no renewal for DURATION. Run by app.py; who writes asks `may_write` (api.py).
 """
 
 import asyncio
@@ -15,10 +15,12 @@ import structlog
 
 from seta_crds import names
 from seta_operator.store import errors
-from seta_operator.store.api import Api
+from seta_operator.store.api import Api, Pace
 
 NAME = "seta-operator"  # of the Lease
 DURATION, DEADLINE, RETRY = 10.0, 6.0, 2.0  # seconds
+AGAIN = 0.5  # seconds after an attempt that failed: there is time for another before DEADLINE
+PACE = Pace(at_once=1, read=2.0, write=2.0)  # of the client; its own, since a renewal waits behind nothing
 log = structlog.get_logger()
 
 
@@ -48,11 +50,13 @@ class Leadership:
 
         """
         while True:
+            pause = RETRY
             try:
                 await self.attempt()
             except errors.ApiError as error:
                 log.info("leadership.unknown", error=str(error))
-            await asyncio.sleep(RETRY)
+                pause = AGAIN
+            await asyncio.sleep(pause)
 
     async def attempt(self) -> None:
         """Renew, or take over from one that does not, once."""

@@ -5,7 +5,7 @@ follows from the tables, and what the API server knows better (409, 404) correct
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -24,11 +24,9 @@ log = structlog.get_logger()
 class Writer:
     """The only one that changes objects in the cluster."""
 
-    def __init__(self, api: Api, cluster: Cluster, may_write: Callable[[], bool] = lambda: True) -> None:
-        """`may_write`: whether this operator is the one that decides, asked before each request."""
+    def __init__(self, api: Api, cluster: Cluster) -> None:
         self._api = api
         self._cluster = cluster
-        self._may_write = may_write
         self.writes = 0  # requests that changed something, for the log and for tests
 
     async def ensure(self, kind: Kind, wanted: Mapping[Key, JSON | None]) -> set[Key]:
@@ -48,7 +46,6 @@ class Writer:
         The answer may hold a newer spec than anybody has seen, which the watch then shows as old news: it is told here.
         """
         try:
-            self._check()
             self._cluster.seen(kind, await self._api.patch_status(kind, *key, status, version))
             self.writes += 1
         except errors.NotFoundError:
@@ -85,10 +82,6 @@ class Writer:
             self._cluster.gone(kind, key, int(version))
         return True
 
-    def _check(self) -> None:
-        if not self._may_write():
-            raise errors.NotLeadingError("this operator could not renew its lease, and another may have taken over")
-
     def _is(self, kind: Kind, key: Key, content: JSON | None) -> bool:
         held = self._cluster.owned(kind).get(key)
         return (None if held is None else held.content) == content
@@ -99,7 +92,6 @@ class Writer:
             if self._is(kind, key, content):
                 return True
             try:
-                self._check()
                 await self._write(kind, key, content)
                 self.writes += 1
             except errors.NotFoundError as caught:
