@@ -38,7 +38,7 @@ def settings() -> kopf.OperatorSettings:
     found = kopf.OperatorSettings()
     found.posting.enabled = False
     found.scanning.disabled = True  # no watch on CRDs: they are there before we start (app.py)
-    found.peering.standalone = True  # one replica, strategy Recreate
+    found.peering.standalone = True  # every replica watches; which one decides: store/leadership.py
     found.execution.max_workers = 1
     found.queueing.idle_timeout = 0.05  # seconds a task per object outlives its event: not thousands at a time
     found.persistence.diffbase_storage = stateless.NoDiffBase()
