@@ -195,3 +195,11 @@ def test_an_event_that_changes_no_decision_changes_no_fact() -> None:
     before = {"metadata": {"labels": {"a": "b"}}, "spec": {"nodeName": "w1"}, "status": {"phase": "Pending"}}
     after = {"metadata": {"labels": {"a": "b"}, "annotations": {"x": "y"}}, "spec": {}, "status": {"phase": "Running"}}
     assert facts.pod(before) == facts.pod(after)
+
+
+def test_a_service_of_which_only_others_fields_change_is_the_same() -> None:
+    before = {"metadata": {"generation": 1}, "spec": {"clusterIPs": ["10.96.0.1"]}}
+    hints = {"service.kubernetes.io/topology-mode": "Auto"}  # for whom makes EndpointSlices
+    fields = {"trafficDistribution": "PreferClose", "ipFamilyPolicy": "SingleStack"}
+    after = {"metadata": {"generation": 2, "annotations": hints}, "spec": {**before["spec"], **fields}}
+    assert facts.service(before) == facts.service(after)

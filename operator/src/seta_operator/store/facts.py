@@ -66,9 +66,6 @@ class Service:
     load_balancer_class: str | None = None
     load_balancer_ip: str = ""  # spec.loadBalancerIP
     ip_families: tuple[str, ...] = ()  # IPv4, IPv6
-    ip_family_policy: str = ""  # SingleStack, PreferDualStack, RequireDualStack
-    traffic_distribution: str = ""  # PreferClose, PreferSameZone, PreferSameNode
-    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +153,7 @@ def node(body: JSON) -> Node:
     )
 
 
-OUR_ANNOTATIONS = ("service.cilium.io/", "lbipam.cilium.io/", "io.cilium/", "service.kubernetes.io/topology-mode")
+OUR_ANNOTATIONS = ("service.cilium.io/", "lbipam.cilium.io/", "io.cilium/")
 
 
 def service(body: JSON) -> Service:
@@ -185,9 +182,6 @@ def service(body: JSON) -> Service:
         load_balancer_class=spec.get("loadBalancerClass"),
         load_balancer_ip=spec.get("loadBalancerIP") or "",
         ip_families=tuple(spec.get("ipFamilies") or ()),
-        ip_family_policy=spec.get("ipFamilyPolicy") or "",
-        traffic_distribution=spec.get("trafficDistribution") or "",
-        generation=meta.get("generation") or 0,
     )
 
 
