@@ -65,11 +65,12 @@ def test_an_absent_lease_is_no_sign_of_death_and_none_of_life() -> None:
     it = begun("a")
     it.expect("ghost", 100)
     it.seen("a", 2, text(), 110)
-    it.gone("a", 111)
+    it.gone("a")
     assert not it.fresh("a", 111)
     assert it.state("a").up == {"eth0"}
     assert it.silent(115) == ["ghost"]
-    assert it.silent(126) == ["a", "ghost"]
+    assert it.silent(124.9) == ["ghost"]
+    assert it.silent(125) == ["a", "ghost"], "it has been silent since 110, not since the deletion"
     it.bury("ghost")
     it.forget("ghost")
     it.forget("a")

@@ -239,7 +239,7 @@ class L2(Subject[Mark]):
     def _heard(self, node: str, lease: facts.Owned | None, version: int) -> None:
         """A heartbeat: it wakes nobody, unless it tells something new."""
         if lease is None:
-            self._liveness.gone(node, self._clock())
+            self._liveness.gone(node)
             return
         annotations: JSON = lease.content["metadata"].get("annotations") or {}
         text = annotations.get(names.L2_STATE_ANNOTATION, "")

@@ -34,7 +34,7 @@ class News(enum.Enum):
 @dataclass(slots=True)
 class _Pulse:
     version: int | None  # resourceVersion of the lease; None: there is none
-    since: float  # when that was seen first
+    since: float  # when it was heard of last
     renewed: bool = False  # the change itself was seen, not only what came of it
     dead: bool = False  # silent, and the API server has confirmed it
     text: str = ""  # what the state was read from
@@ -83,11 +83,11 @@ class Liveness:
             return News.NODE
         return News.NOTHING if held.state == pulse.state else News.REPORT
 
-    def gone(self, node: str, now: float) -> None:
-        """Its lease was deleted, which is no sign of life, and none of death."""
+    def gone(self, node: str) -> None:
+        """Its lease was deleted, which is no sign of life, and none of death: the silence goes on."""
         held = self._pulses.get(node)
         if held is not None:
-            held.version, held.since, held.renewed = None, now, False
+            held.version, held.renewed = None, False
 
     def lost(self, now: float) -> None:
         """Nothing can be heard any more, perhaps since anything was heard last."""
