@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seta_crds import names
+from seta_crds import conditions, names
 from seta_operator.services import compile_networkpolicy, compiler, problems, wanted
 from seta_operator.services.compiled import Compiled
 from tests.unit.operator.compiled_text import readable
@@ -205,7 +205,7 @@ class TestCondition:
 
     def test_other_conditions_are_kept(self) -> None:
         other, valid = {"type": "Enforced", "status": "True"}, problems.condition([], 1, [], self.NOW)
-        assert problems.merged([{"type": "Valid", "status": "False"}, other], valid) == [other, valid]
+        assert conditions.merged([{"type": "Valid", "status": "False"}, other], [valid]) == [valid, other]
 
 
 @pytest.mark.parametrize(

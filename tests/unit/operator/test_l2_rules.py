@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from seta_crds.conditions import Condition
 from seta_operator.services import l2_lists, l2_reach, l2_rules, l2_wishes
 from seta_operator.services.l2_reach import Node
 from seta_operator.services.l2_rules import BAD_INTERFACES, BAD_NODES, BAD_SERVICES, Rule
@@ -60,6 +61,20 @@ def test_a_bad_part_selects_nothing_and_the_rest_stands() -> None:
     rule, _ = l2_rules.of({"nodeSelector": BAD, "serviceSelector": BAD, "interfaces": ["b", "(", "a"]})
     assert (rule.nodes, rule.services, rule.interfaces) == (None, None, ("a", "b"))
     assert l2_rules.of({"interfaces": ["("]})[0].interfaces is None, "not: all of them"
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind", "says"),
+    [
+        ({"interfaces": [f"({n}" + "x" * 250 for n in range(256)]}, BAD_INTERFACES, "; and 251 more. Correct it"),
+        ({"nodeSelector": {"matchLabels": {"-" * 50_000: "x"}}}, BAD_NODES, "-" * 30_000),
+    ],
+    ids=["many", "long"],
+)
+def test_whatever_is_wrong_fits_into_a_condition(spec: dict[str, Any], kind: str, says: str) -> None:
+    (told,) = l2_rules.conditions([], l2_rules.of(spec)[1], NOW)
+    assert (told["type"], says in told["message"]) == (kind, True)
+    Condition.model_validate(told)
 
 
 def test_conditions_come_with_the_first_error_and_stay() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from seta_crds import conditions
 from seta_operator.store.facts import JSON
 
 ENFORCED = "Enforced"
@@ -17,9 +18,7 @@ def condition(nodes: int, missing: Sequence[str], generation: int, before: Itera
         more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
         message += f"; not yet: {', '.join(missing[:SHOWN])}{more}"
     status, reason = ("False", "Pending") if missing else ("True", "AllNodes")
-    held = next((one for one in before if one["type"] == ENFORCED), None)
-    since = held.get("lastTransitionTime", now) if held is not None and held["status"] == status else now
-    return {"type": ENFORCED, "status": status, "lastTransitionTime": since, "reason": reason, "message": message}
+    return conditions.condition(before, ENFORCED, status, reason, message, now)
 
 
 def is_about(held: JSON, generation: int) -> bool:

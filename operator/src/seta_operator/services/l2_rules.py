@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from seta_crds import interfaces
+from seta_crds.conditions import condition, merged, told
 from seta_crds.l2policy import L2PolicySpec
 from seta_crds.policy_peers import LabelSelector
 from seta_crds.selectors import Selector
 from seta_operator.services import compile_selectors
-from seta_operator.services.problems import merged
 from seta_operator.store.facts import JSON
 
 BAD_NODES, BAD_SERVICES, BAD_INTERFACES = (
@@ -76,19 +76,15 @@ def idle(rule: Rule, *, selects: bool, reaches: bool, announces: bool) -> str:
 
 def conditions(before: Sequence[JSON], problems: dict[str, str], now: str) -> list[JSON]:
     """All conditions of a policy. There is none until something was wrong, as users know it."""
-    held = {one["type"]: one for one in before}
-    ours = [
-        _condition(held.get(kind), kind, problems.get(kind, ""), now)
-        for kind in TYPES
-        if kind in problems or kind in held
-    ]
-    return merged(before, *ours)
-
-
-def _condition(held: JSON | None, kind: str, wrong: str, now: str) -> JSON:
-    status = "True" if wrong else "False"
-    since = held.get("lastTransitionTime", now) if held is not None and held["status"] == status else now
-    return {"type": kind, "status": status, "lastTransitionTime": since, "reason": "error", "message": wrong}
+    held = {one["type"] for one in before}
+    return merged(
+        before,
+        [
+            condition(before, kind, "True" if kind in problems else "False", "error", problems.get(kind, ""), now)
+            for kind in TYPES
+            if kind in problems or kind in held
+        ],
+    )
 
 
 def _selector(wanted: LabelSelector | None, field: str, kind: str, problems: dict[str, str]) -> Selector | None:
@@ -98,17 +94,17 @@ def _selector(wanted: LabelSelector | None, field: str, kind: str, problems: dic
     if not wrong:
         return found
     what = {BAD_NODES: "no node announces", BAD_SERVICES: "no service is announced"}[kind]
-    problems[kind] = f"{'; '.join(one.sentence for one in wrong)}. Correct it; until then {what} by this policy."
+    problems[kind] = f"{told([one.sentence for one in wrong])}. Correct it; until then {what} by this policy."
     return None
 
 
 def _interfaces(wanted: Iterable[str], problems: dict[str, str]) -> tuple[str, ...] | None:
     found, wrong = set(), []
     for n, expression in enumerate(wanted):
-        if told := interfaces.problem(expression):
-            wrong.append(f'spec.interfaces[{n}] "{expression[:64]}" {told}')
+        if why := interfaces.problem(expression):
+            wrong.append(f'spec.interfaces[{n}] "{expression[:64]}" {why}')
         else:
             found.add(expression)
     if wrong:
-        problems[BAD_INTERFACES] = f"{'; '.join(wrong)}. Correct it; until then it matches no interface."
+        problems[BAD_INTERFACES] = f"{told(wrong)}. Correct it; until then it matches no interface."
     return None if wrong and not found else tuple(sorted(found))

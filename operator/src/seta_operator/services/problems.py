@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from seta_crds import conditions
 from seta_operator.store.facts import JSON
-
-SHOWN = 5  # problems in one message
 
 
 @dataclass(frozen=True)
@@ -26,20 +25,11 @@ class Problem:
 def condition(problems: Sequence[Problem], rules: int, before: Iterable[JSON], now: str) -> JSON:
     """The condition Valid; its transition time is kept from `before` while the status is the same."""
     if problems:
-        told = "; ".join(problem.sentence for problem in problems[:SHOWN])
-        more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+        told = conditions.told([problem.sentence for problem in problems])
         status, reason = "False", "NotEnforcedAsWritten"
         meanwhile = "the rule allows nothing there (fails closed)" if rules else "nothing of it is enforced"
-        message = f"{told}{more}. Remove or correct it; until then {meanwhile}."
+        message = f"{told}. Remove or correct it; until then {meanwhile}."
     else:
         status, reason = "True", "Compiled"
         message = f"{rules} rule{'' if rules == 1 else 's'} compiled"
-    held = next((one for one in before if one["type"] == "Valid"), None)
-    since = held.get("lastTransitionTime", now) if held is not None and held["status"] == status else now
-    return {"type": "Valid", "status": status, "lastTransitionTime": since, "reason": reason, "message": message}
-
-
-def merged(before: Iterable[JSON], *ours: JSON) -> list[JSON]:
-    """All conditions with these in their place."""
-    types = {one["type"] for one in ours}
-    return [*(one for one in before if one["type"] not in types), *ours]
+    return conditions.condition(before, "Valid", status, reason, message, now)

@@ -9,7 +9,7 @@ import asyncio
 import datetime as dt
 import time
 
-from seta_crds import names
+from seta_crds import conditions, names
 from seta_crds.names import Kind
 from seta_operator.services import enforcement, problems
 from seta_operator.services.compiled import Compiled
@@ -82,8 +82,8 @@ class Verdicts(Subject[Source]):
         valid = problems.condition(compiled.problems, len(compiled.rules), before, now)
         enforced = self._enforced(source, name, policy.generation, before, now)
         others = [one for one in before if one["type"] != enforcement.ENFORCED]
-        conditions = problems.merged(others, valid, *([enforced] if enforced else []))
-        return conditions == before or await self._writer.status(*target, {"conditions": conditions})
+        told = conditions.merged(others, [valid, *([enforced] if enforced else [])])
+        return told == before or await self._writer.status(*target, {"conditions": told})
 
     def _enforced(self, source: Source, name: str, generation: int, before: list[JSON], now: str) -> JSON | None:
         """The condition Enforced; while nodes are getting there, as it was told last."""
