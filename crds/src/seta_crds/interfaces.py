@@ -9,6 +9,8 @@ import re
 import warnings
 from collections.abc import Iterable
 
+from seta_crds import boundedsearch
+
 LONGEST = 256  # characters of one expression
 MOST_REPEATS = 1000  # Go's own limit
 _FLAGS = re.compile(r"\(\?[ims]+\)")
@@ -35,7 +37,7 @@ def problem(expression: str) -> str:
 def matches(expressions: Iterable[str], device: str) -> bool:
     """Whether one of them is found anywhere in the device's name; none at all mean every device."""
     wanted = list(expressions)
-    return not wanted or any(re.search(one, device, re.ASCII) for one in wanted)
+    return not wanted or any(boundedsearch.found(one, device) for one in wanted)
 
 
 def _foreign(expression: str) -> str:

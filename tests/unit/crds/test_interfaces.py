@@ -1,8 +1,11 @@
 """Interface expressions: what both dialects read alike is taken, the rest is refused with what to write instead."""
 
 import re
+import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from seta_crds import interfaces
 
@@ -88,6 +91,51 @@ def test_shared_by_both_dialects(expression: str) -> None:
 )
 def test_refused_with_what_to_write_instead(expression: str, says: str) -> None:
     assert interfaces.problem(expression).startswith(says)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "(.?){40}x",
+        "^(([a-z0-9]+)*)+!$",
+        "(((a?){1000}){1000}){1000}x",
+        ".*" * 100 + "x",
+        "a?" * 100 + "x",
+        "(a|a)" * 40,
+    ],
+)
+def test_no_expression_takes_long(expression: str) -> None:
+    assert interfaces.problem(expression) == ""
+    begin = time.process_time()
+    assert not interfaces.matches([expression], "a" * 15)
+    assert time.process_time() - begin < 1
+
+
+CHARACTERS = st.sampled_from(
+    ["a", "b", "B", "0", ".", "[ab]", "[^a]", "[]a]", r"\d", r"\W", r"\x61", r"\.", "^", "$", r"\b"]
+)
+TIMES = st.sampled_from(["", "", "*", "+", "?", "*?", "{2}", "{1,}", "{0,2}", "{1,3}?"])
+GROUPS = st.sampled_from(["({})", "(?:{})", "(?P<x>{})", "(?i:{})", "(?s-i:{})"])
+EXPRESSIONS = st.recursive(
+    CHARACTERS,
+    lambda some: st.one_of(
+        st.builds("{}{}".format, some, some),
+        st.builds("{}|{}".format, some, some),
+        st.builds(lambda group, one, times: group.format(one) + times, GROUPS, some, TIMES),
+        st.builds(lambda one, times: f"(?:{one}){times}", CHARACTERS, TIMES),
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.sampled_from(["", "(?i)", "(?im)"]), EXPRESSIONS, st.text("abB0.", max_size=6))
+def test_what_is_found_is_what_python_finds(flags: str, expression: str, device: str) -> None:
+    try:
+        python = re.compile(flags + expression, re.ASCII)
+    except re.error:  # two groups of one name, a repeated anchor
+        return
+    assert interfaces.matches([flags + expression], device) is bool(python.search(device))
 
 
 def test_an_agent_can_match_whatever_is_not_refused() -> None:
