@@ -214,7 +214,7 @@ class World:
         status = {"loadBalancer": {"ingress": ingress}}
         self.bench.seen(names.SERVICE, name, "ns", metadata=metadata, spec={**usual, **spec}, status=status)
 
-    def backends(self, service: str, **conditions: dict[str, bool]) -> None:
+    def backends(self, service: str, kind: str = "IPv4", **conditions: dict[str, bool]) -> None:
         """`conditions`: of the one backend on each node."""
         endpoints = [
             {"addresses": ["10.0.0.1"], "nodeName": node, "conditions": state} for node, state in conditions.items()
@@ -222,7 +222,8 @@ class World:
         labels = {"kubernetes.io/service-name": service}
         meta = {"labels": labels}
         ports = [{"port": 8080}]
-        self.bench.seen(names.ENDPOINT_SLICE, f"{service}-1", "ns", metadata=meta, ports=ports, endpoints=endpoints)
+        body = {"addressType": kind, "ports": ports, "endpoints": endpoints}
+        self.bench.seen(names.ENDPOINT_SLICE, f"{service}-1", "ns", metadata=meta, **body)
 
     # What is seen.
 

@@ -215,6 +215,15 @@ async def test_a_backend_that_ends_but_serves_is_enough_while_there_is_no_other(
     assert (it.holders(), it.answering()) == ({}, {})
 
 
+async def test_a_backend_that_is_a_name_is_no_reason_to_announce_there() -> None:
+    it = World("a", "b")
+    it.policy()
+    it.service("web", "192.0.2.1", externalTrafficPolicy="Local")
+    it.backends("web", "FQDN", a={"ready": True})
+    await it.up()
+    assert it.holders() == {}
+
+
 async def test_a_cordoned_node_announces_only_what_nobody_else_can() -> None:
     it = await world("a")
     it.node("a", cordoned=True)

@@ -10,8 +10,11 @@ import socket
 from sys import intern
 from typing import Any
 
+import structlog
+
 from seta_agent.tables import Backend, Frontend, IPAddress, Service, ServicePort
 
+log = structlog.get_logger()
 STATES = frozenset({"active", "terminating", "terminating-not-serving", "quarantined", "maintenance"})
 PROTOCOLS = frozenset({"TCP", "UDP", "SCTP"})
 
@@ -47,7 +50,7 @@ def _port(port: dict[str, Any]) -> ServicePort:
         name=intern(port.get("name") or ""),
         protocol=intern(protocol),
         frontends=tuple(_frontend(entry) for entry in port.get("frontends") or ()),
-        backends=tuple(_backend(entry) for entry in port.get("backends") or ()),
+        backends=tuple(found for entry in port.get("backends") or () if (found := _backend(entry)) is not None),
     )
 
 
@@ -63,16 +66,21 @@ def _frontend(entry: dict[str, Any]) -> Frontend:
     )
 
 
-def _backend(entry: dict[str, Any]) -> Backend:
-    return _shared_backend(
-        entry["address"],
-        entry["port"],
-        entry.get("node") or "",
-        entry.get("zone") or "",
-        entry.get("state") or "active",
-        _names(entry.get("zones")),
-        _names(entry.get("nodes")),
-    )
+def _backend(entry: dict[str, Any]) -> Backend | None:
+    """None: it is left out, and the service has its others."""
+    try:
+        return _shared_backend(
+            entry["address"],
+            entry["port"],
+            entry.get("node") or "",
+            entry.get("zone") or "",
+            entry.get("state") or "active",
+            _names(entry.get("zones")),
+            _names(entry.get("nodes")),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        log.warning("backend_malformed", backend=str(entry), error=f"{type(error).__name__}: {error}")
+        return None
 
 
 def _names(names: list[str] | None) -> tuple[str, ...]:

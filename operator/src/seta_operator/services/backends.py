@@ -7,6 +7,7 @@ connections and is left out, so that a pod that starts is one write. UDP clients
 
 from collections.abc import Collection, Iterable
 
+from seta_operator.services import spelling
 from seta_operator.store import facts
 
 # Of two slices that list one address (an endpoint that moves between slices), the livelier state counts.
@@ -53,7 +54,7 @@ def _backends(endpoint: facts.BackendEndpoint, port: int) -> list[facts.JSON]:
         found["zones"] = sorted(endpoint.for_zones)
     if endpoint.for_nodes:
         found["nodes"] = sorted(endpoint.for_nodes)
-    return [{"address": address, **found} for address in endpoint.addresses]
+    return [{"address": address, **found} for address in spelling.canonical(endpoint.addresses)]
 
 
 def _state(endpoint: facts.BackendEndpoint) -> str:

@@ -4,12 +4,11 @@ What a table says of a service is the same for every node: which of the backends
 topology) and at which of its addresses a node port answers is for its agent to find out.
 """
 
-import functools
 import ipaddress
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from seta_operator.services import backends
+from seta_operator.services import backends, spelling
 from seta_operator.store import facts
 
 EXTERNAL = ("NodePort", "LoadBalancer")  # types of Service that have node ports
@@ -93,7 +92,7 @@ def table(
 
 def _of_port(service: facts.Service, port: facts.ServicePort) -> list[tuple[Frontend, str]]:
     """(frontend, type) of a port, of the service's own address families only."""
-    clusters = _canonical(service.cluster_ips)
+    clusters = spelling.canonical(service.cluster_ips)
     anything = list(dict.fromkeys(_any(address) for address in clusters))
     found: list[tuple[str, str, int]] = []
     if _wants(service, "ClusterIP"):
@@ -101,25 +100,10 @@ def _of_port(service: facts.Service, port: facts.ServicePort) -> list[tuple[Fron
     if service.type in EXTERNAL and port.node_port and _wants(service, "NodePort"):
         found += [("NodePort", address, port.node_port) for address in sorted(anything)]
     if service.type == "LoadBalancer" and _wants(service, "LoadBalancer"):
-        vips = _canonical(one.address for one in service.ingress if not one.proxied)
+        vips = spelling.canonical(one.address for one in service.ingress if not one.proxied)
         found += [("LoadBalancer", address, port.port) for address in vips]
-    found += [("ExternalIPs", address, port.port) for address in _canonical(service.external_ips)]
+    found += [("ExternalIPs", address, port.port) for address in spelling.canonical(service.external_ips)]
     return [((address, number, port.protocol), kind) for kind, address, number in found if _any(address) in anything]
-
-
-def _canonical(addresses: Iterable[str]) -> list[str]:
-    """In one spelling, so that two of them are one frontend; what is no address is left out."""
-    return [address for address in map(_address, addresses) if address]
-
-
-@functools.lru_cache(maxsize=65536)
-def _address(text: str) -> str:
-    """Old objects may have leading zeros, which the API server once read as decimals."""
-    plain = ".".join(part.lstrip("0") or "0" for part in text.split(".")) if ":" not in text else text
-    try:
-        return str(ipaddress.ip_address(plain))
-    except ValueError:
-        return ""
 
 
 def _any(address: str) -> str:
@@ -162,5 +146,5 @@ def _ranges(texts: Iterable[str]) -> list[str]:
     found = set()
     for text in texts:
         address, slash, length = text.strip().partition("/")
-        found.add(str(ipaddress.ip_network(f"{_address(address)}{slash}{length}", strict=False)))
+        found.add(str(ipaddress.ip_network(f"{spelling.address(address)}{slash}{length}", strict=False)))
     return sorted(found)

@@ -192,10 +192,12 @@ def _affinity(spec: JSON) -> int:
 
 
 def endpoint_slice(body: JSON) -> EndpointSlice:
+    """One of names (FQDN) has no endpoint that a packet can go to."""
+    named = body.get("addressType") == "FQDN"
     return EndpointSlice(
         service=(body["metadata"].get("labels") or {}).get("kubernetes.io/service-name", ""),
         ports=_ports(body.get("ports")),
-        endpoints=tuple(_backend(item) for item in body.get("endpoints") or []),
+        endpoints=() if named else tuple(_backend(item) for item in body.get("endpoints") or ()),
     )
 
 
