@@ -3,8 +3,16 @@
 What fails with Seta and passes here is Seta's fault.
 """
 
+import hashlib
+import io
+import json
+import pathlib
+import re
+import tarfile
+
 import pytest
 
+from tests.e2e.conftest import playground
 from tests.e2e.steps import Bench, eventually, pod, service
 
 PODS = (pod("near", "k8s-w1"), pod("steady", "k8s-w1"), pod("far", "k8s-w2"))
@@ -68,3 +76,55 @@ def test_a_killed_kubelet_comes_back(plain_bench: Bench):
     before = pid()
     plain_bench.cluster.exec("k8s-w2", "pkill", "-9", "-x", "kubelet")
     eventually(lambda: pid() not in ("", before), "kubelet runs again")
+
+
+def test_a_loaded_image_runs_on_every_node(plain_bench: Bench, tmp_path):
+    name = "example.org/loaded:1"
+    playground("load", "--name", plain_bench.cluster.name, str(image(tmp_path, name, plain_bench.netbench)))
+    nodes = [node["metadata"]["name"] for node in plain_bench.get("nodes")["items"]]
+    pods = [pod(f"loaded-{node}", node) for node in nodes]
+    for one in pods:
+        one["spec"]["containers"] = [{"name": "main", "image": name, "imagePullPolicy": "Never"}]
+    plain_bench.apply(*pods)
+    for one in pods:
+        plain_bench.kubectl("wait", "--for=condition=Ready", f"pod/{one['metadata']['name']}", "--timeout=120s")
+
+
+def image(directory: pathlib.Path, name: str, program: bytes) -> pathlib.Path:
+    """An archive as `docker save` writes it, of an image that runs this program and holds nothing else."""
+    layer = directory / "layer.tar"
+    pack(layer, {"netbench": program})
+    digest = hashlib.sha256(layer.read_bytes()).hexdigest()
+    config = {
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {"Entrypoint": ["/netbench", "serve", "7000", "0"]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
+    }
+    manifest = [{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]
+    saved = {"config.json": config, "manifest.json": manifest}
+    members = {file: json.dumps(content).encode() for file, content in saved.items()}
+    return pack(directory / "image.tar", members | {"layer.tar": layer.read_bytes()})
+
+
+def pack(path: pathlib.Path, members: dict[str, bytes]) -> pathlib.Path:
+    with tarfile.open(path, "w") as tar:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), 0o755
+            tar.addfile(entry, io.BytesIO(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("component", "says"),
+    [("kube-apiserver", "192.168.10.10"), ("kubelet --node k8s-w1", "k8s-w1"), ("coredns", "CoreDNS-")],
+)
+def test_a_components_log_is_shown_be_it_a_program_or_a_pod(plain_bench: Bench, component: str, says: str):
+    assert says in playground("logs", "--name", plain_bench.cluster.name, *component.split())
+
+
+def test_who_asks_for_a_log_that_there_is_not_is_told_which_there_are(plain_bench: Bench):
+    asked = plain_bench.cluster.try_run("playground", "logs", "--name", plain_bench.cluster.name, "kubelett")
+    assert asked.returncode == 1
+    assert re.search(r"no log of 'kubelett': there are .*kubelet, ", asked.stderr)
