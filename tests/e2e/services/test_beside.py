@@ -1,6 +1,5 @@
 """What a matrix of single answers does not show: rollouts, health checks, a pod that wants to see the service."""
 
-import json
 import pathlib
 import signal
 from collections.abc import Iterator
@@ -8,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e import graceful
+from tests.e2e.services import health
 from tests.e2e.services.ground import Ground
-from tests.e2e.services.manifests import NAMESPACE
 from tests.e2e.steps import Bench, eventually, finished, pod, service
 from tests.netbench import build
 
@@ -45,16 +44,7 @@ def test_the_world_notices_nothing_of_a_rollout_behind_node_ports(bench: Bench, 
 
 
 def test_health_checks_say_which_nodes_have_backends(services_ground: Ground):
-    """With externalTrafficPolicy Local, as whoever balances before the nodes asks them."""
-    port = services_ground.services["balanced-local"]["spec"]["healthCheckNodePort"]
-    cluster = services_ground.cluster
-    for node, local in (("k8s-s", 0), ("k8s-w1", 1), ("k8s-w2", 1)):
-        status = "200" if local else "503"
-        ask = ("curl", "-s", "--max-time", "2", "-w", "%{http_code}", f"http://{NODES[node]}:{port}/healthz")
-        eventually(lambda it=ask, end=status: cluster.exec("world", *it).endswith(end), f"{node} says {status}")
-        about = json.loads(cluster.exec("world", *ask).removesuffix(status))
-        assert about["service"] == {"namespace": NAMESPACE, "name": "balanced-local"}
-        assert about["localEndpoints"] == local
+    health.settled(services_ground)
 
 
 def test_a_pod_that_opted_out_sees_the_service_on_its_wire(bench: Bench):

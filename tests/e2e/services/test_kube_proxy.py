@@ -1,8 +1,8 @@
-"""The same matrix on the same cluster with the real kube-proxy: an expectation that it does not meet is wrong."""
+"""The same questions on the same cluster with the real kube-proxy: an expectation that it does not meet is wrong."""
 
 import pytest
 
-from tests.e2e.services import matrix
+from tests.e2e.services import health, matrix
 from tests.e2e.services.ground import Ground
 from tests.e2e.services.manifests import PLAN
 
@@ -11,3 +11,7 @@ from tests.e2e.services.manifests import PLAN
 def test_kube_proxy_does_what_the_matrix_expects(plain_ground: Ground, service: str):
     wrong = matrix.settled(plain_ground, [service])
     assert not wrong, wrong
+
+
+def test_kube_proxy_answers_health_checks_as_expected(plain_ground: Ground):
+    health.settled(plain_ground)
