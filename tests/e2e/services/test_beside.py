@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e import graceful
+from tests.e2e import graceful, moody
 from tests.e2e.services import health
 from tests.e2e.services.ground import Ground
 from tests.e2e.steps import Bench, eventually, finished, pod, service
@@ -45,6 +45,12 @@ def test_the_world_notices_nothing_of_a_rollout_behind_node_ports(bench: Bench, 
 
 def test_health_checks_say_which_nodes_have_backends(services_ground: Ground):
     health.settled(services_ground)
+
+
+def test_connections_outlive_their_backends_readiness(bench: Bench):
+    with moody.node_port(bench) as port:
+        moody.turn_while_talking(bench, port)
+        assert "(quarantined)" in bench.cluster.seta("service", "list", "--node", "k8s-w1")
 
 
 def test_a_pod_that_opted_out_sees_the_service_on_its_wire(bench: Bench):

@@ -2,9 +2,11 @@
 
 import pytest
 
+from tests.e2e import moody
 from tests.e2e.services import health, matrix
 from tests.e2e.services.ground import Ground
 from tests.e2e.services.manifests import PLAN
+from tests.e2e.steps import Bench
 
 
 @pytest.mark.parametrize("service", [*PLAN["services"], matrix.HOST_PORT])
@@ -15,3 +17,8 @@ def test_kube_proxy_does_what_the_matrix_expects(plain_ground: Ground, service: 
 
 def test_kube_proxy_answers_health_checks_as_expected(plain_ground: Ground):
     health.settled(plain_ground)
+
+
+def test_kube_proxy_keeps_connections_to_a_backend_that_is_not_ready(plain_bench: Bench):
+    with moody.node_port(plain_bench) as port:
+        moody.turn_while_talking(plain_bench, port)
