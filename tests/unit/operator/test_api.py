@@ -20,15 +20,19 @@ KEYS = [("", f"ss-{n}") for n in range(5)]
 
 
 class SlowServer:
-    """Answers creation when it is let, and everything else at once."""
+    """Answers creation when it is let, and everything else at once: it has three SelectorSets, and lists two a page."""
 
     def __init__(self) -> None:
+        self.pages: list[dict[str, str]] = []  # what was asked for of each
+        self.too_old = False  # whether a list can be gone on with no more
         self.created: list[str] = []  # as they came
         self.answers = asyncio.Semaphore(0)  # how many creations may be answered
         self.came = asyncio.Condition()
         self.url = ""
 
     async def handle(self, request: web.Request) -> web.Response:
+        if request.path.endswith("/selectorsets") and request.method == "GET":
+            return self._page(dict(request.query))
         if request.method != "POST":
             return web.json_response({"message": "not there"}, status=404)
         body: JSON = await request.json()
@@ -38,6 +42,15 @@ class SlowServer:
                 self.came.notify_all()
             await self.answers.acquire()
         return web.json_response({**body, "metadata": {**body["metadata"], "resourceVersion": "1"}}, status=201)
+
+    def _page(self, query: dict[str, str]) -> web.Response:
+        self.pages.append(query)
+        if self.too_old and "continue" in query:
+            return web.json_response({"message": "too old"}, status=410)
+        first = int(query.get("continue", "0"))
+        rest = {"continue": "2"} if first == 0 else {}
+        items = [{"metadata": {"name": f"ss-{n}", "resourceVersion": str(n)}} for n in range(3)][first : first + 2]
+        return web.json_response({"metadata": {"resourceVersion": "9", **rest}, "items": items})
 
     async def wait_for(self, creations: int) -> None:
         async with self.came:
@@ -97,3 +110,15 @@ async def test_an_answer_is_not_waited_for_longer_than_its_client_can(server: Sl
         with pytest.raises(errors.UnavailableError):
             await api.create(names.SELECTOR_SET, {"kind": "SelectorSet", "metadata": {"name": "ss-1"}})
         server.answers.release()
+
+
+async def test_lists_come_in_pages(server: SlowServer) -> None:
+    async with Api(server.login) as api:
+        assert await api.names(names.SELECTOR_SET) == (9, {("", f"ss-{n}"): n for n in range(3)})
+        version, listed = await api.listed(names.SELECTOR_SET, "")
+        assert (version, [one["metadata"]["name"] for one in listed]) == ("9", ["ss-0", "ss-1", "ss-2"])
+        assert {one["kind"] for one in listed} == {"SelectorSet"}
+        assert server.pages == [{"limit": "500"}, {"limit": "500", "continue": "2"}] * 2
+        server.too_old = True
+        with pytest.raises(errors.UnavailableError):
+            await api.names(names.SELECTOR_SET)

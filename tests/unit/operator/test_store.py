@@ -159,6 +159,7 @@ async def test_the_sweep_spares_what_came_after_the_list(bench: Bench) -> None:
         (409, errors.ConflictError),
         (422, errors.RefusedError),
         (403, errors.RefusedError),
+        (410, errors.UnavailableError),
         (429, errors.UnavailableError),
         (500, errors.UnavailableError),
         (503, errors.UnavailableError),

@@ -19,7 +19,9 @@ from seta_crds.names import Kind
 from seta_operator.store import errors
 
 JSON = dict[str, Any]
+PAGE = 500  # objects
 CONNECT = 3.0  # seconds: what is sent that late still comes before another operator leads (leadership.py)
+_JSON = "application/json"
 _NAMES_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
@@ -71,19 +73,31 @@ class Api:
 
     async def names(self, kind: Kind) -> tuple[int, dict[tuple[str, str], int]]:
         """Version of the list, and (namespace, name) -> version of every object of the kind."""
-        body = await self._request("GET", kind.path(), accept=_NAMES_ONLY)
+        version, items = await self._list(kind.path(), _NAMES_ONLY)
         found = {
             (meta.get("namespace", ""), meta["name"]): int(meta["resourceVersion"])
-            for meta in (item["metadata"] for item in body["items"] or ())
+            for meta in (item["metadata"] for item in items)
         }
-        return int(body["metadata"]["resourceVersion"]), found
+        return int(version), found
 
     async def listed(self, kind: Kind, namespace: str) -> tuple[str, list[JSON]]:
         """Version of the list, and every object of the kind in a namespace."""
-        body = await self._request("GET", kind.path(namespace))
-        return body["metadata"]["resourceVersion"], [
-            {"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in body["items"] or ()
-        ]
+        version, items = await self._list(kind.path(namespace), _JSON)
+        return version, [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in items]
+
+    async def _list(self, path: str, accept: str) -> tuple[str, list[JSON]]:
+        """A list as it was at one moment: its version, which is that of every page, and its items.
+
+        A page is soon read, and other work gets its turn between two.
+        """
+        query = {"limit": str(PAGE)}
+        items: list[JSON] = []
+        while True:
+            body = await self._request("GET", path, query=query, accept=accept)
+            items += body["items"] or []
+            if not (token := body["metadata"].get("continue")):
+                return body["metadata"]["resourceVersion"], items
+            query["continue"] = token
 
     async def watch(self, kind: Kind, namespace: str, version: str, silence: float) -> AsyncIterator[JSON]:
         """Events after a version, bookmarks among them, until the API server ends the watch: that is no error.
@@ -146,19 +160,23 @@ class Api:
         path: str,
         body: JSON | None = None,
         *,
-        content: str = "application/json",
-        accept: str = "application/json",
+        query: dict[str, str] | None = None,
+        content: str = _JSON,
+        accept: str = _JSON,
     ) -> JSON:
         if self._session is None:
             raise RuntimeError("Api is used outside its context")
         headers = {"Accept": accept, "Content-Type": content, **self._authorization()}
         data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
         seconds = self._pace.read if method == "GET" else self._pace.write
-        limits = aiohttp.ClientTimeout(total=seconds, connect=CONNECT)
+        # A list may be long: what counts is whether it goes on coming.
+        limits = aiohttp.ClientTimeout(total=None if query else seconds, sock_read=seconds, connect=CONNECT)
         try:
             async with self._slots:
                 self._check(method)
-                async with self._session.request(method, path, data=data, headers=headers, timeout=limits) as response:
+                async with self._session.request(
+                    method, path, params=query, data=data, headers=headers, timeout=limits
+                ) as response:
                     answer: JSON = await response.json(content_type=None)
                     if response.status >= 400:
                         message = answer.get("message") if isinstance(answer, dict) else None

@@ -21,7 +21,7 @@ class RefusedError(ApiError):
 
 
 class UnavailableError(ApiError):
-    """No answer, or one that asks to come back (429, 5xx, timeout, connection): retry soon."""
+    """No answer, or one that asks to come back (410, 429, 5xx, timeout, connection): retry soon."""
 
 
 class NotLeadingError(ApiError):
@@ -33,6 +33,6 @@ def of_status(status: int, message: str) -> ApiError:
     classes = {404: NotFoundError, 409: ConflictError}
     if status in classes:
         return classes[status](message)
-    if status == 429 or status >= 500:
+    if status in (410, 429) or status >= 500:
         return UnavailableError(message)
     return RefusedError(message)
