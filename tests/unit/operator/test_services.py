@@ -7,7 +7,7 @@ import pytest
 from seta_crds import names
 from seta_operator.services import backends, claims, frontends
 from seta_operator.services.tables import Tables
-from seta_operator.store import facts
+from seta_operator.store import errors, facts
 from tests.unit.operator.fakes import Bench, settle
 
 
@@ -363,3 +363,37 @@ def test_addresses_have_one_spelling_and_a_family_of_the_service() -> None:
     assert list(frontends.of(service)) == [("10.96.0.1", 80, "TCP"), ("192.0.2.7", 80, "TCP")]
     table = frontends.table("web", service, [], {}, frontends.Options(), before={})
     assert table["spec"]["sourceRanges"] == ["10.0.0.0/8"]
+
+
+def shown(bench: Bench) -> list[str]:
+    return [one["type"] for one in bench.api.of(names.SERVICE)["web"].get("status", {}).get("conditions") or ()]
+
+
+async def test_a_service_says_that_its_table_is_too_large_until_it_is_not() -> None:
+    bench = Bench()
+    subject = Tables(bench.cluster, bench.writer)
+    bench.api.fail = lambda call: errors.TooLargeError("no") if call[1] == "ServiceTable" else None
+    other = {"type": "Other", "status": "True"}
+    body = {"clusterIPs": ["10.96.0.1"], "ports": [{"port": 80}]}
+    bench.seen(names.SERVICE, "web", "ns", spec=body, status={"conditions": [other]})
+    assert await settle(subject) == set(), "it is not tried again and again"
+    assert shown(bench) == ["Other", "seta.dev/Served"]
+    bench.api.calls.clear()
+    subject.mark(("ns", "web"))
+    await settle(subject)
+    assert bench.api.calls == [("create", "ServiceTable", "web")], "told once"
+    bench.api.fail = lambda _call: None
+    subject.mark(("ns", "web"))
+    await settle(subject)
+    assert shown(bench) == ["Other"]
+    assert bench.api.of(names.SERVICE_TABLE).keys() == {"web"}
+
+
+async def test_a_service_that_could_not_be_told_is_tried_again() -> None:
+    bench = Bench()
+    subject = Tables(bench.cluster, bench.writer)
+    bench.api.fail = lambda call: (
+        errors.TooLargeError("no") if call[1] == "ServiceTable" else errors.UnavailableError("down")
+    )
+    service(bench, "web", 80)
+    assert await settle(subject) == {("ns", "web")}

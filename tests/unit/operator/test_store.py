@@ -167,3 +167,18 @@ async def test_the_sweep_spares_what_came_after_the_list(bench: Bench) -> None:
 )
 def test_errors_are_a_closed_list(status: int, kind: type[errors.ApiError]) -> None:
     assert type(errors.of_status(status, "")) is kind
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (413, "Request entity too large: limit is 3145728"),
+        (500, "etcdserver: request is too large"),
+        (
+            500,
+            "rpc error: code = ResourceExhausted desc = trying to send message larger than max (2397154 vs. 2097152)",
+        ),
+    ],
+)
+def test_too_large_is_told_in_many_ways(status: int, message: str) -> None:
+    assert type(errors.of_status(status, message)) is errors.TooLargeError

@@ -11,6 +11,7 @@ import structlog
 from seta_crds import names
 from seta_operator.services import claims, frontends
 from seta_operator.services.subject import Subject
+from seta_operator.services.tablesize import Size
 from seta_operator.store import facts
 from seta_operator.store.cluster import Cluster
 from seta_operator.store.table import Key
@@ -24,11 +25,12 @@ class Tables(Subject[Key]):
     """Marked with (namespace, name) of Services."""
 
     name = "services"
+    delay = 0.02  # pods come and go in bursts, and each changes a whole table
 
     def __init__(self, cluster: Cluster, writer: Writer, options: frontends.Options = USUAL) -> None:
         super().__init__()
         self._cluster, self._writer, self._options = cluster, writer, options
-        self._claims = claims.Claims()
+        self._claims, self._size = claims.Claims(), Size(cluster, writer)
         self._slices: dict[Key, set[Key]] = defaultdict(set)  # service -> its EndpointSlices
         self._refused: dict[Key, dict[frontends.Frontend, Key]] = {}  # service -> frontend another has -> who; as told
         self._without: set[Key] = set()  # services that lack numbers, to be tried when some are given back
@@ -65,7 +67,9 @@ class Tables(Subject[Key]):
                 wanted[key] = self._table(key)
             except ValueError as error:  # the table stays as it is
                 log.warning("service.unreadable", namespace=key[0], name=key[1], error=str(error))
-        return await self._writer.ensure(names.SERVICE_TABLE, wanted)
+        failed = await self._writer.ensure(names.SERVICE_TABLE, wanted)
+        large = {key for key in failed if (names.SERVICE_TABLE, key) in self._writer.too_large}
+        return failed - large | await self._size.tell(wanted.keys(), large)  # such a one waits for a change
 
     def _wanted(self, key: Key) -> dict[frontends.Frontend, str]:
         """What a service asks for: frontend -> type; nothing where it is not ours to serve."""

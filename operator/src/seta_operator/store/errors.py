@@ -3,6 +3,8 @@
 Services never see aiohttp's exceptions. Every error may be retried (work is level-based); the class says how.
 """
 
+TOO_LARGE = ("request is too large", "message larger than max")  # etcd's words; its client's
+
 
 class ApiError(Exception):
     """Base: carries one sentence."""
@@ -17,7 +19,11 @@ class ConflictError(ApiError):
 
 
 class RefusedError(ApiError):
-    """The API server will not take it as it is (400, 401, 403, 405, 413, 422): retrying is slow, people must look."""
+    """The API server will not take it as it is (400, 401, 403, 405, 422): retrying is slow, people must look."""
+
+
+class TooLargeError(RefusedError):
+    """No object of that size can be stored (413, or 500 where etcd says so): only a smaller one will be."""
 
 
 class UnavailableError(ApiError):
@@ -33,6 +39,8 @@ def of_status(status: int, message: str) -> ApiError:
     classes = {404: NotFoundError, 409: ConflictError}
     if status in classes:
         return classes[status](message)
+    if status == 413 or (status >= 500 and any(words in message for words in TOO_LARGE)):
+        return TooLargeError(message)
     if status in (410, 429) or status >= 500:
         return UnavailableError(message)
     return RefusedError(message)

@@ -27,6 +27,7 @@ class Writer:
     def __init__(self, api: Api, cluster: Cluster) -> None:
         self._api = api
         self._cluster = cluster
+        self.too_large: set[tuple[Kind, Key]] = set()  # what could not be stored when it was last to be written
         self.writes = 0  # requests that changed something, for the log and for tests
 
     async def ensure(self, kind: Kind, wanted: Mapping[Key, JSON | None]) -> set[Key]:
@@ -35,6 +36,7 @@ class Writer:
         Content is the object without apiVersion, kind and status; its metadata has labels, annotations and
         ownerReferences only.
         """
+        self.too_large.difference_update((kind, key) for key in wanted)
         open_keys = [key for key, content in wanted.items() if not self._is(kind, key, content)]
         results = await asyncio.gather(*(self._ensure_one(kind, key, wanted[key]) for key in open_keys))
         return {key for key, done in zip(open_keys, results, strict=True) if not done}
@@ -102,6 +104,8 @@ class Writer:
                 await self._correct(kind, key)
             except errors.ApiError as caught:
                 error = caught
+                if isinstance(caught, errors.TooLargeError):
+                    self.too_large.add((kind, key))
                 break
             else:
                 log.debug("object.written", kind=kind.kind, namespace=key[0], name=key[1], deleted=content is None)
