@@ -182,3 +182,20 @@ def test_errors_are_a_closed_list(status: int, kind: type[errors.ApiError]) -> N
 )
 def test_too_large_is_told_in_many_ways(status: int, message: str) -> None:
     assert type(errors.of_status(status, message)) is errors.TooLargeError
+
+
+def test_the_endpoint_slices_of_a_service_are_found_by_it(bench: Bench) -> None:
+    def seen(name: str, service: str) -> None:
+        labels = {"kubernetes.io/service-name": service}
+        bench.seen(names.ENDPOINT_SLICE, name, "ns", metadata={"labels": labels})
+
+    heard: list[int] = []
+    bench.cluster.listen(names.ENDPOINT_SLICE, lambda *_: heard.append(len(bench.cluster.slices(("ns", "web")))))
+    seen("web-2", "web")
+    seen("web-1", "web")
+    seen("lone", "")
+    seen("web-1", "other")
+    bench.gone(names.ENDPOINT_SLICE, "web-2", "ns")
+    bench.gone(names.ENDPOINT_SLICE, "web-1", "ns")
+    assert heard == [1, 2, 2, 1, 0, 0]
+    assert not bench.cluster._slices, "what is empty is forgotten"

@@ -1,12 +1,12 @@
 """What a spec means in the cluster as it is: CIDR groups, services and their addresses, nodes, the API server.
 
-Asked by membership.py. Reads tables, keeps nothing but an index; pure otherwise. A group or service that is not there
+Asked by membership.py. Reads tables, keeps nothing; pure. A group or service that is not there
 means nobody.
 """
 
 from collections.abc import Iterator, Mapping
 
-from seta_crds import labels, names, selectors
+from seta_crds import labels, selectors
 from seta_crds.selectors import Requirement, Selector
 from seta_operator.services import apiserver, prefixes
 from seta_operator.services.prefixes import Prefix, Range
@@ -25,8 +25,6 @@ class Surroundings:
         """`cidrs_match_nodes`: whether CIDRs match nodes' addresses (policyCIDRMatchMode)."""
         self._cluster = cluster
         self.cidrs_match_nodes = cidrs_match_nodes
-        self._slices: dict[Key, set[Key]] = {}  # service -> its EndpointSlices
-        cluster.listen(names.ENDPOINT_SLICE, self._slice_changed)
 
     def terms(self, spec: SetSpec) -> Terms:
         """What it takes to be in the set."""
@@ -64,12 +62,6 @@ class Surroundings:
         """Names of the nodes that a host policy is about, sorted."""
         return sorted(name for (_, name), node in self._cluster.nodes.items() if selector.matches(_k8s(node.labels)))
 
-    def _slice_changed(self, key: Key, before: facts.EndpointSlice | None, after: facts.EndpointSlice | None) -> None:
-        if before is not None:
-            self._slices.get((key[0], before.service), set()).discard(key)
-        if after is not None:
-            self._slices.setdefault((key[0], after.service), set()).add(key)
-
     def _groups(self, spec: GroupSet) -> Iterator[facts.CIDRGroup]:
         if spec.selector is None:
             found = self._cluster.cidr_groups.get(("", spec.ref))
@@ -101,9 +93,8 @@ class Surroundings:
                 yield key, service
 
     def _addresses(self, service: Key) -> Iterator[str]:
-        for key in self._slices.get(service, ()):
-            found = self._cluster.endpoint_slices.get(key)
-            for endpoint in found.endpoints if found else ():
+        for piece in self._cluster.slices(service):
+            for endpoint in piece.endpoints:
                 yield from endpoint.addresses
 
 

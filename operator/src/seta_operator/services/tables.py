@@ -4,8 +4,6 @@ A frontend keeps its number for its life, and a backend that is no longer ready 
 ServiceTables, which are this service's only memory.
 """
 
-from collections import defaultdict
-
 import structlog
 
 from seta_crds import names
@@ -31,7 +29,6 @@ class Tables(Subject[Key]):
         super().__init__()
         self._cluster, self._writer, self._options = cluster, writer, options
         self._claims, self._size = claims.Claims(), Size(cluster, writer)
-        self._slices: dict[Key, set[Key]] = defaultdict(set)  # service -> its EndpointSlices
         self._refused: dict[Key, dict[frontends.Frontend, Key]] = {}  # service -> frontend another has -> who; as told
         self._without: set[Key] = set()  # services that lack numbers, to be tried when some are given back
         cluster.listen(names.SERVICE, lambda key, _before, _after: self.mark(key))
@@ -48,8 +45,6 @@ class Tables(Subject[Key]):
                     frontend = (front["address"], front["port"], port["protocol"])
                     if frontend in living:
                         self._claims.restore(frontend, front["id"])
-        for slice_key, piece in self._cluster.endpoint_slices.items():
-            self._slice_changed(slice_key, None, piece)
         for key in self._cluster.services.known() | written.known():
             self.mark(key)
 
@@ -86,10 +81,9 @@ class Tables(Subject[Key]):
         self._tell(key, without)
         if service is None:
             return None
-        pieces = (self._cluster.endpoint_slices.get(name) for name in sorted(self._slices.get(key, ())))
-        slices = [piece for piece in pieces if piece is not None]
         written = self._cluster.owned(names.SERVICE_TABLE).get(key)
         before = written.content if written else {}
+        slices = self._cluster.slices(key)
         return frontends.table(key[1], service, slices, found, self._options, before=before)
 
     def _tell(self, key: Key, without: list[frontends.Frontend]) -> None:
@@ -109,15 +103,9 @@ class Tables(Subject[Key]):
             self._without.discard(key)
 
     def _slice_changed(self, key: Key, before: facts.EndpointSlice | None, after: facts.EndpointSlice | None) -> None:
-        for piece, present in ((before, False), (after, True)):
-            if piece is None or not piece.service:
-                continue
-            service = (key[0], piece.service)
-            if present:
-                self._slices[service].add(key)
-            else:
-                self._slices[service].discard(key)
-            self.mark(service)
+        for piece in (before, after):
+            if piece is not None and piece.service:
+                self.mark((key[0], piece.service))
 
 
 def _text(frontend: frontends.Frontend) -> str:

@@ -71,6 +71,7 @@ class Cluster:
         }
         for kind in (*READERS, *REFLECTED):
             self.tables.setdefault(kind, Table())
+        self._slices: dict[Key, set[Key]] = {}  # service -> its EndpointSlices
         self.listing = asyncio.Event()  # set by handlers when a kind is being listed, cleared by the sweep
         self._listeners: dict[Kind, list[Listener]] = {kind: [] for kind in self.tables}  # kind -> who listens
 
@@ -85,6 +86,11 @@ class Cluster:
     def owned(self, kind: Kind) -> Table[facts.Owned]:
         """The table of a kind that the operator writes."""
         return self.tables[kind]
+
+    def slices(self, service: Key) -> list[facts.EndpointSlice]:
+        """A Service's EndpointSlices, in the order of their names."""
+        found = map(self.endpoint_slices.get, sorted(self._slices.get(service, ())))
+        return [piece for piece in found if piece is not None]
 
     def seen(self, kind: Kind, body: JSON) -> None:
         """An object as the watch shows it."""
@@ -106,7 +112,18 @@ class Cluster:
         read = READERS.get(kind) or REFLECTED[kind]
         return self.tables[kind].put(key_of(body), version_of(body), read(body))
 
+    def _file_slice(self, key: Key, before: facts.EndpointSlice | None, after: facts.EndpointSlice | None) -> None:
+        if before is not None and before.service:
+            service = (key[0], before.service)
+            self._slices[service].remove(key)
+            if not self._slices[service]:
+                del self._slices[service]
+        if after is not None and after.service:
+            self._slices.setdefault((key[0], after.service), set()).add(key)
+
     def _tell(self, kind: Kind, key: Key, before: Any, after: Any) -> None:
+        if kind == names.ENDPOINT_SLICE:
+            self._file_slice(key, before, after)
         for listener in self._listeners[kind]:
             listener(key, before, after)
 
