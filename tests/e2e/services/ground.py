@@ -3,6 +3,8 @@
 Made once per cluster. Nothing here says what is to be expected.
 """
 
+import contextlib
+import dataclasses
 import json
 import select
 import subprocess
@@ -14,27 +16,32 @@ import yaml
 from tests.e2e.conftest import Cluster
 from tests.e2e.services import manifests
 from tests.e2e.services.manifests import NAMESPACE, PLACE, PLAN, Manifest
-from tests.e2e.services.semantics import Facts, Network, Place
+from tests.e2e.services.semantics import Facts, Place
 from tests.e2e.steps import eventually
 
 WORLD = "192.168.20.10"
 PATIENCE = 30.0  # seconds until a prober that says nothing is a failure
-SERVICE_CIDR = "10.96.0.0/12"
+ZONE = "topology.kubernetes.io/zone"
+ROUTES = {  # network -> node; to external addresses, and to ClusterIPs to see who gets in there
+    **{f"{network}.0/24": node for node, network in PLAN["doors"].items()},
+    "10.96.0.0/12": "k8s-w1",
+}
 Probe = tuple[str, str, int]  # protocol, address, port
 
 
 class Ground:
     """places: name -> pod, node or the world. services: name -> Service as the API server has it."""
 
-    def __init__(self, cluster: Cluster, network: Network) -> None:
+    def __init__(self, cluster: Cluster, facts: Facts) -> None:
+        """facts: what is known before anything is there."""
         self.cluster = cluster
-        self.network = network
+        self.facts = facts
         self.places: dict[str, Place] = {}
         self.services: dict[str, Manifest] = {}
-        self.facts = Facts(network, {}, {})
         self._probers: dict[str, subprocess.Popen[bytes]] = {}
 
     def build(self) -> None:
+        self.zone(PLAN["zones"])
         namespace: Manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
         self._apply(namespace)
         account = "serviceaccount/default"
@@ -44,8 +51,14 @@ class Ground:
             if spec["type"] == "LoadBalancer":
                 patch = json.dumps(manifests.status(name))
                 self._kubectl("patch", "service", name, "--subresource=status", "--type=merge", "-p", patch)
-        self._route("replace")
-        self._kubectl("wait", "--for=condition=Ready", "pod", "--all", "--timeout=120s")
+        nodes = {node: self._addresses(node) for node in PLAN["zones"]}
+        self.facts = dataclasses.replace(self.facts, nodes=nodes)
+        for network, node in ROUTES.items():
+            self.lead(network, node)
+        names = (f"pod/{name}" for name, one in PLAN["backends"].items() if "never_ready" not in one)
+        clients = (f"pod/{name}" for name in PLAN["clients"])
+        self._kubectl("wait", "--for=condition=Ready", *clients, *names, "--timeout=120s")
+        self._kubectl("wait", "--for=jsonpath={.status.phase}=Running", "pod", "--all", "--timeout=120s")
         self.read()
         self._find_places()
         for name, place in self.places.items():
@@ -58,7 +71,16 @@ class Ground:
             prober.kill()
             prober.communicate()
         self.cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait")
-        self._route("delete")
+        for network, node in ROUTES.items():
+            self.lead(network, node, "delete")
+        self.zone(dict.fromkeys(PLAN["zones"]))
+
+    def zone(self, zones: dict[str, str | None]) -> None:
+        """Each node's zone from now on. What there is of services is told of it when its endpoints change."""
+        for zone in set(zones.values()):
+            nodes = (node for node, its in zones.items() if its == zone)
+            self.cluster.kubectl("label", "node", *nodes, "--overwrite", f"{ZONE}={zone}" if zone else f"{ZONE}-")
+        self.facts = dataclasses.replace(self.facts, zones={node: zone for node, zone in zones.items() if zone})
 
     def patch(self, service: str, spec: dict[str, Any]) -> None:
         self._kubectl("patch", "service", service, "--type=merge", "-p", json.dumps({"spec": spec}))
@@ -77,32 +99,44 @@ class Ground:
             stdin.flush()
         return {name: json.loads(self._line(name)) for name in wanted}
 
+    def lan_address(self, node: str) -> str:
+        return next(address for address in self.facts.nodes[node] if address.startswith("192.168.10."))
+
+    def lead(self, network: str, node: str, change: str = "replace") -> None:
+        """The LAN's router sends a network's packets to a node."""
+        self.cluster.exec("router", "ip", "route", change, network, "via", self.lan_address(node))
+
+    @contextlib.contextmanager
+    def without(self, backend: str) -> Iterator[None]:
+        """It leaves its services, and comes back in the end."""
+        app, known = PLAN["backends"][backend]["app"], self.facts.backends
+        left = {**known, app: [one for one in known[app] if one.name != backend]}
+        self._kubectl("label", "pod", backend, "app=gone", "--overwrite")
+        self.facts = dataclasses.replace(self.facts, backends=left)
+        try:
+            yield
+        finally:
+            self._kubectl("label", "pod", backend, f"app={app}", "--overwrite")
+            self.facts = dataclasses.replace(self.facts, backends=known)
+
     def _find_places(self) -> None:
-        nodes = {node: self._addresses(node) for node in ("k8s-s", "k8s-w1", "k8s-w2")}
         pods = json.loads(self._kubectl("get", "pods", "-o", "json"))["items"]
         backends: dict[str, list[Place]] = {}
         for pod in pods:
             name, spec, on_host = pod["metadata"]["name"], pod["spec"], pod["spec"].get("hostNetwork", False)
-            place = Place(name, spec["nodeName"], frozenset({pod["status"]["podIP"]}), not on_host, on_host)
+            ready = "never_ready" not in PLAN["backends"].get(name, {})
+            place = Place(name, spec["nodeName"], frozenset({pod["status"]["podIP"]}), not on_host, on_host, ready)
             if name in PLAN["backends"]:
                 backends.setdefault(pod["metadata"]["labels"]["app"], []).append(place)
-            if not on_host:
+            if ready and not on_host:
                 self.places[name] = place
-        self.places |= {node: Place(node, node, nodes[node]) for node in PLAN["nodes"]}
+        self.places |= {node: Place(node, node, self.facts.nodes[node]) for node in PLAN["nodes"]}
         self.places["world"] = Place("world", "", frozenset({WORLD}))
-        self.facts = Facts(self.network, nodes, backends)
+        self.facts = dataclasses.replace(self.facts, backends=backends)
 
     def _addresses(self, node: str) -> frozenset[str]:
         shown = json.loads(self.cluster.exec(node, "ip", "-4", "-j", "address"))
         return frozenset(one["local"] for link in shown for one in link["addr_info"])
-
-    def _route(self, change: str) -> None:
-        """The LAN's router sends external addresses to a node; the ClusterIPs too, to see that nobody gets in there."""
-        nodes = {node: self._addresses(node) for node in PLAN["doors"]}
-        networks = {f"{network}.0/24": node for node, network in PLAN["doors"].items()}
-        for network, node in {**networks, SERVICE_CIDR: "k8s-w1"}.items():
-            via = next(address for address in nodes[node] if address.startswith("192.168.10."))
-            self.cluster.exec("router", "ip", "route", change, network, "via", via)
 
     def _start(self, name: str, place: Place) -> subprocess.Popen[bytes]:
         argv = ("python3", "-c", PLACE, "probe")
@@ -132,8 +166,8 @@ class Ground:
         return self.cluster.kubectl("-n", NAMESPACE, *args)
 
 
-def built(cluster: Cluster, network: Network) -> Iterator[Ground]:
-    ground = Ground(cluster, network)
+def built(cluster: Cluster, facts: Facts) -> Iterator[Ground]:
+    ground = Ground(cluster, facts)
     try:
         ground.build()
         yield ground

@@ -25,6 +25,8 @@ def _backend(name: str, one: dict[str, Any]) -> Manifest:
     pod = _pod(name, one["node"], command, {"app": one["app"]})
     container = pod["spec"]["containers"][0]
     container["readinessProbe"] = {"tcpSocket": {"port": one["port"]}, "periodSeconds": 1}
+    if "never_ready" in one:
+        container["readinessProbe"] = {"exec": {"command": ["false"]}}
     if "host_port" in one:
         port = {"containerPort": one["port"], "hostPort": one["host_port"]}
         container["ports"] = [{**port, "protocol": protocol} for protocol in ("TCP", "UDP")]
@@ -50,7 +52,7 @@ def services() -> list[Manifest]:
 
 
 def _service(name: str, spec: dict[str, Any]) -> Manifest:
-    app, outside = spec.pop("app", "back"), outsides(name)
+    app, labels, outside = spec.pop("app", "back"), spec.pop("labels", {}), outsides(name)
     protocols = ["TCP", "UDP", *(["SCTP"] if spec.pop("sctp", False) else [])]
     target = next((one["port"] for one in PLAN["backends"].values() if one["app"] == app), 7000)
     spec.pop("outside", None)
@@ -65,7 +67,7 @@ def _service(name: str, spec: dict[str, Any]) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": name, "namespace": NAMESPACE},
+        "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels},
         "spec": {**spec, "selector": {"app": app}, "ports": ports},
     }
 

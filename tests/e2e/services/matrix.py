@@ -47,13 +47,9 @@ def probes(ground: Ground, service: str) -> list[Probe]:
 def _doors(ground: Ground, service: Manifest) -> Iterable[tuple[Door, str]]:
     yield Door("ClusterIP", "k8s-w1"), service["spec"]["clusterIP"]  # where the router sends them
     if service["spec"]["ports"][0].get("nodePort"):
-        yield from ((Door("NodePort", node), _lan_address(ground, node)) for node in ground.facts.nodes)
+        yield from ((Door("NodePort", node), ground.lan_address(node)) for node in ground.facts.nodes)
     for node, address in manifests.outsides(service["metadata"]["name"]).items():
         yield Door("Outside", node), address
-
-
-def _lan_address(ground: Ground, node: str) -> str:
-    return next(address for address in ground.facts.nodes[node] if address.startswith("192.168.10."))
 
 
 def _of_interest(service: Manifest, client: str, door: Door, protocol: str) -> bool:
@@ -70,7 +66,7 @@ def _of_host_ports(ground: Ground) -> Iterable[Probe]:
             for node in ground.facts.nodes:
                 for protocol in ("TCP", "UDP") if client != name else ():
                     door = Door("HostPort", node)
-                    address = _lan_address(ground, node)
+                    address = ground.lan_address(node)
                     yield Probe(client, HOST_PORT, door, protocol, address, backend["host_port"])
 
 
@@ -78,7 +74,7 @@ def expected(ground: Ground, probe: Probe) -> Expected:
     client = ground.places[probe.client]
     if probe.service == HOST_PORT:
         return semantics.host_port(ground.facts, _with_host_port(ground), client, probe.door)
-    return semantics.expected(ground.facts, ground.services[probe.service], client, probe.door)
+    return semantics.expected(ground.facts, ground.services[probe.service], client, probe.door, probe.protocol)
 
 
 def _with_host_port(ground: Ground) -> Place:

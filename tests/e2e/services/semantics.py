@@ -1,8 +1,8 @@
 """What a service does, as Kubernetes documents it and kube-proxy does it: who may answer, and whom the backend sees.
 
-Knows nothing of Seta but where it differs from kube-proxy (`Network.SETA`): a pod's connection is translated at its
-socket, so that backends see the pod itself on every way in, where kube-proxy puts a node's address in its place; and
-nobody from outside reaches a ClusterIP, where kube-proxy lets him in.
+Knows nothing of Seta but where it differs from kube-proxy (`Network.SETA`): backends see a pod itself on every way in,
+where kube-proxy puts a node's address in its place; nobody from outside reaches a ClusterIP, where kube-proxy lets him
+in; nobody is preferred for being near. The last two are values of Seta's (`Facts`), and so is direct server return.
 """
 
 import dataclasses
@@ -11,6 +11,7 @@ import ipaddress
 from typing import Any
 
 HAIRPIN = frozenset({"169.254.42.1"})  # whom a pod sees that reached itself through a per-packet translation
+OTHER_PROXY = "service.kubernetes.io/service-proxy-name"  # label of services that are not served
 Peers = dict[str, frozenset[str]]  # backend -> the addresses that it may see
 
 
@@ -28,6 +29,7 @@ class Place:
     addresses: frozenset[str]
     is_pod: bool = False
     on_host: bool = False  # a pod in its node's network
+    ready: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,26 +58,44 @@ REFUSED, SILENT = Expected(silence="refused"), Expected(silence="silent")
 @dataclasses.dataclass(frozen=True)
 class Facts:
     network: Network
-    nodes: dict[str, frozenset[str]]  # node -> its addresses
-    backends: dict[str, list[Place]]  # app -> who serves it
+    open_inside: bool = False  # ClusterIPs let in who comes from outside
+    topology: bool = False  # backends near the client are preferred where a service asks for it
+    direct: bool = False  # another node's pod answers by itself who came by TCP and not to a ClusterIP, and sees him
+    nodes: dict[str, frozenset[str]] = dataclasses.field(default_factory=dict)  # node -> its addresses
+    zones: dict[str, str] = dataclasses.field(default_factory=dict)  # node -> its zone
+    backends: dict[str, list[Place]] = dataclasses.field(default_factory=dict)  # app -> who serves it
 
 
-def expected(facts: Facts, service: dict[str, Any], client: Place, door: Door) -> Expected:
+KUBE_PROXY = Facts(Network.KUBE_PROXY, open_inside=True, topology=True)
+
+
+def expected(facts: Facts, service: dict[str, Any], client: Place, door: Door, protocol: str) -> Expected:
     """Of a Service as the API server has it."""
     spec = service["spec"]
-    backends = facts.backends.get(spec["selector"]["app"], [])
-    if not client.node and door.kind == "ClusterIP" and facts.network is Network.SETA:
+    backends = _listed(facts, spec)
+    if not client.node and door.kind == "ClusterIP" and not facts.open_inside:
+        return SILENT
+    if OTHER_PROXY in service["metadata"].get("labels", {}):
         return SILENT
     if not backends:
         return REFUSED if facts.network is Network.SETA else SILENT  # the kernel sends few refusals a second
     if door.kind == "Outside" and not client.node and not _let_in(spec, client):
         return SILENT
     eligible = [one for one in backends if _eligible(spec, client, door, one)]
+    eligible = _preferred(facts, spec, _chooser(facts, client, door), eligible)
     if not eligible:
         return SILENT
     same, taste = spec["sessionAffinity"] == "ClientIP", _by_taste(facts, spec, client, door)
     peers = {one.name: _peers(facts, spec, client, door, one) for one in eligible}
+    if facts.direct and not client.node and door.kind != "ClusterIP" and protocol == "TCP":
+        peers |= {one.name: client.addresses for one in eligible if not one.on_host}
     return Expected(peers, everybody=not same and not taste, same=same, optional=taste)
+
+
+def _listed(facts: Facts, spec: dict[str, Any]) -> list[Place]:
+    """Who is a backend at all."""
+    early = spec.get("publishNotReadyAddresses", False)
+    return [one for one in facts.backends.get(spec["selector"]["app"], []) if one.ready or early]
 
 
 def host_port(facts: Facts, backend: Place, client: Place, door: Door) -> Expected:
@@ -96,6 +116,20 @@ def _eligible(spec: dict[str, Any], client: Place, door: Door, backend: Place) -
     if door.kind == "ClusterIP":
         return spec.get("internalTrafficPolicy") != "Local" or backend.node == (client.node or door.node)
     return client.node != "" or spec.get("externalTrafficPolicy") != "Local" or backend.node == door.node
+
+
+def _chooser(facts: Facts, client: Place, door: Door) -> str:
+    """The node that chooses the backend: with kube-proxy the one whose port is asked, wherever from."""
+    at_door = facts.network is Network.KUBE_PROXY and door.kind == "NodePort"
+    return door.node if at_door or not client.node else client.node
+
+
+def _preferred(facts: Facts, spec: dict[str, Any], node: str, backends: list[Place]) -> list[Place]:
+    """Those on the node, else those in its zone, else all; as far as the service asks for it."""
+    wish = spec.get("trafficDistribution") if facts.topology else None
+    own = [one for one in backends if one.node == node] if wish == "PreferSameNode" else []
+    near = [one for one in backends if facts.zones.get(one.node) == facts.zones.get(node)] if wish else []
+    return own or near or backends
 
 
 def _by_taste(facts: Facts, spec: dict[str, Any], client: Place, door: Door) -> bool:
