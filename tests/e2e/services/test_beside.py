@@ -2,6 +2,7 @@
 
 import pathlib
 import signal
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -51,6 +52,28 @@ def test_connections_outlive_their_backends_readiness(bench: Bench):
     with moody.node_port(bench) as port:
         moody.turn_while_talking(bench, port)
         assert "(quarantined)" in bench.cluster.seta("service", "list", "--node", "k8s-w1")
+
+
+def test_who_comes_back_after_the_timeout_of_the_affinity_may_get_another_backend(services_ground: Ground):
+    """That he gets the same one before is part of the matrix."""
+
+    def timeout(seconds: int) -> None:
+        services_ground.patch("sticky", {"sessionAffinityConfig": {"clientIP": {"timeoutSeconds": seconds}}})
+
+    port = services_ground.services["sticky"]["spec"]["ports"][0]["nodePort"]
+    ask = {place: [("TCP", NODES["k8s-w1"], port)] for place in services_ground.places}
+    pairs: set[tuple[str, str]] = set()
+    timeout(1)
+    try:
+        for _ in range(20):
+            answers = services_ground.probed(ask)
+            pairs |= {(place, answer.partition(" ")[0]) for place, (answer,) in answers.items()}
+            if len(pairs) >= 2 * len(ask):
+                break
+            time.sleep(1.2)
+    finally:
+        timeout(60)
+    assert pairs == {(place, backend) for place in ask for backend in ("back-1", "back-2")}
 
 
 def test_a_pod_that_opted_out_sees_the_service_on_its_wire(bench: Bench):
