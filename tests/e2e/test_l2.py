@@ -37,13 +37,17 @@ VALUES = (
     f"l2announcements.leaseRenewDeadline={DEADLINE:.0f}s",
     f"l2announcements.leaseRetryPeriod={RETRY:.0f}s",
 )
+SILENT = "example.org/silent"  # label of nodes that are not to announce anything
 POLICY = {
     "apiVersion": "cilium.io/v2alpha1",
     "kind": "CiliumL2AnnouncementPolicy",
     "metadata": {"name": "workers"},
     "spec": {
         "nodeSelector": {
-            "matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [*WORKERS]}]
+            "matchExpressions": [
+                {"key": "kubernetes.io/hostname", "operator": "In", "values": [*WORKERS]},
+                {"key": SILENT, "operator": "DoesNotExist"},
+            ]
         },
         "interfaces": ["^ens6$"],
         "externalIPs": True,
@@ -255,6 +259,18 @@ def test_a_cordoned_node_hands_over_within_a_second(lan: Lan):
     assert seconds < 1
     assert lan.silence(seen, WEB) < 0.5
     report("cordoned", seconds)
+
+
+def test_a_node_that_the_policy_selects_no_more_hands_over_within_a_second(lan: Lan):
+    before = lan.settled()["web"]
+    with lan.watched(5) as seen:
+        event = time.monotonic()
+        lan.cluster.kubectl("label", "node", before, f"{SILENT}=")
+        time.sleep(3)
+        lan.cluster.kubectl("label", "node", before, f"{SILENT}-")
+    seconds = lan.taken_over(seen, "web", before, event)
+    assert seconds < 1
+    report("selected no more", seconds)
 
 
 def test_a_holder_that_dies_together_with_the_operator_is_replaced(lan: Lan):
