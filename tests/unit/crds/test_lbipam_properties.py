@@ -29,7 +29,12 @@ BLOCKS = st.one_of(
     ),
 )
 SELECTORS = st.sampled_from(
-    [{}, {"matchLabels": {"a": "b"}}, {"matchLabels": {"io.kubernetes.service.namespace": "n1"}}]
+    [
+        {},
+        {"matchLabels": {"a": "b"}},
+        {"matchLabels": {"io.kubernetes.service.namespace": "n1"}},
+        {"matchLabels": {"a:": "b"}},
+    ]
 )
 POOLS = st.fixed_dictionaries(
     {"blocks": st.lists(BLOCKS, max_size=3), "serviceSelector": SELECTORS},
@@ -116,7 +121,9 @@ class Model:
         return {key} if what == "service" else set()
 
     def serving(self, one: Request, address: Address) -> list[Pool]:
-        return [pool for pool in self.pools.values() if pool.has(address) and pool.selects(one.labels)]
+        """Whom an unreadable selector means, nobody knows."""
+        having = [pool for pool in self.pools.values() if pool.has(address)]
+        return [pool for pool in having if pool.selector is None or pool.selects(one.labels)]
 
 
 @settings(max_examples=200, deadline=None)

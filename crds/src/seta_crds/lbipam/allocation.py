@@ -3,7 +3,7 @@
 What is in the Services' status is taken over before anything is given, so that a restart moves nothing. A held address
 is taken back only when no pool that serves the Service has it any more, when its family is not the Service's any more,
 when the Service asks for others by name and has got them all, or when those it is shared with do not fit any more.
-Disabling a pool, a conflict, and keeping first and last addresses back take nothing.
+Disabling a pool, a conflict, keeping first and last addresses back, and a selector that cannot be read take nothing.
 """
 
 from collections.abc import Iterable
@@ -142,10 +142,11 @@ class Allocation:
                 self._open.add(key)
 
     def _may_have(self, request: Request, address: Address) -> bool:
-        """Whether the address is in a pool that serves the Service, of its family, and not taken by others."""
+        """Whether the address is in a pool that serves the Service, or may, of its family, and not taken by others."""
+        pools = self.layout.at(address)
         return (
             address.family in request.families
-            and self._serving(request.key, self.layout.at(address))
+            and (self._serving(request.key, pools) or any(pool.selector is None for pool in pools))
             and not self._obstacle(request, address)
         )
 

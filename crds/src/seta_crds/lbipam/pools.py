@@ -1,6 +1,7 @@
 """A CiliumLoadBalancerIPPool as the allocation sees it. Used by the operator's subject, the preview and layout.py.
 
-What cannot be read is told (`wrong`) and gives nothing; the rest of the pool works.
+What cannot be read is told (`wrong`) and gives nothing; the rest of the pool works. Whom a selector means that cannot
+be read, nobody knows: what the pool has given stays.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,7 +19,7 @@ class Pool:
     name: str
     created: str  # RFC 3339: sorts as text
     disabled: bool
-    selector: selectors.Selector | None  # None: it cannot be read and so matches nothing
+    selector: selectors.Selector | None  # None: it cannot be read, and so gives to nobody and takes from nobody
     blocks: tuple[Block, ...]
     wrong: tuple[str, ...] = ()  # what is not understood, a sentence each
 

@@ -41,7 +41,9 @@ def of_pool(allocation: Allocation, name: str) -> list[Condition]:
 
 def _valid(allocation: Allocation, pool: Pool) -> Condition:
     if pool.wrong:
-        gives = "The rest of the pool works" if pool.blocks and pool.selector is not None else "The pool gives nothing"
+        gives = "The rest of the pool works" if pool.blocks else "The pool gives nothing"
+        if pool.selector is None:
+            gives = "It gives no more addresses, those given stay"
         told = "; ".join(pool.wrong)
         return _condition("Valid", "False", "NotUnderstood", f"{told}. {gives}; correct or remove what is wrong.")
     if not pool.blocks:
