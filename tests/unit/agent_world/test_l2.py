@@ -2,6 +2,7 @@
 
 import pytest
 
+from seta_agent.bpf.errors import BpfError, Reason
 from seta_agent.kube import KubeError
 from seta_agent.l2 import holder
 from seta_crds import names
@@ -62,10 +63,10 @@ async def test_each_renewal_is_one_request_and_extends_the_deadline(world):
 
 async def test_what_is_in_effect_is_told_with_the_next_renewal_which_is_due_at_once(world):
     await world.beat()
-    assert world.server.told == {"uid": "", "released": 0, "interfaces": {"ens5": True}}
+    assert world.server.told == {"uid": "", "released": 0, "interfaces": {"ens5": True}, "able": True}
     assert world.has_news
     await world.beat()
-    assert world.server.told == {"uid": "u1", "released": 1, "interfaces": {"ens5": True}}
+    assert world.server.told == {"uid": "u1", "released": 1, "interfaces": {"ens5": True}, "able": True}
     assert not world.has_news
 
 
@@ -88,7 +89,7 @@ async def test_announcements_made_anew_are_told_apart_from_those_before(world):
     world.server.announce(WEB, generation=1, uid="u2")
     await world.settled()
     await world.beat()
-    assert world.server.told == {"uid": "u2", "released": 1, "interfaces": {"ens5": True}}
+    assert world.server.told == {"uid": "u2", "released": 1, "interfaces": {"ens5": True}, "able": True}
     assert world.answers == {answer(1)}
 
 
@@ -149,7 +150,7 @@ async def test_a_node_that_is_to_announce_nothing_lives_all_the_same(world):
     world.server.announced = None
     assert await world.beat()
     await world.beat()
-    assert world.server.told == {"uid": "", "released": 0, "interfaces": {"ens5": True}}
+    assert world.server.told == {"uid": "", "released": 0, "interfaces": {"ens5": True}, "able": True}
     assert world.answers == set()
 
 
@@ -203,7 +204,7 @@ async def test_the_next_agent_goes_on_without_a_gap(world):
     assert after.answers == {answer(1), answer(2)}
     world.server.announce(WEB, generation=2)
     assert await after.beat()
-    assert world.server.told == {"uid": "", "released": 0, "interfaces": {"ens5": True}}
+    assert world.server.told == {"uid": "", "released": 0, "interfaces": {"ens5": True}, "able": True}
     assert after.answers == {answer(1)}
     await after.beat()
     assert world.server.told["released"] == 2
@@ -255,3 +256,71 @@ async def test_a_renewal_that_failed_is_tried_again_in_time_and_at_once_where_th
     await world.holder._pause(0.5, renewed=False)
     await world.holder._pause(2.5, renewed=False)
     assert pauses == [1.5, holder.GAP_SECONDS]
+
+
+async def test_a_kernel_that_refuses_is_told_and_answers_for_nothing_any_more(world):
+    await world.beat()
+    world.kernel.refuses = True
+    world.server.announce(WEB, generation=2)
+    await world.settled()
+    assert world.has_news
+    assert not await world.beat()
+    assert (world.server.told["able"], world.server.told["released"]) == (False, 1)
+    assert world.answers == {answer(1), answer(2)}, "until its deadline"
+    world.later(5)
+    assert not await world.beat()
+    assert (world.answers, world.kernel.deadline) == (set(), 0)
+    assert not await world.beat()
+    assert (world.server.told["able"], world.server.told["released"]) == (False, 2)
+
+
+async def test_a_kernel_that_refused_is_not_trusted_at_once(world):
+    world.kernel.refuses = True
+    assert not await world.beat()
+    world.kernel.refuses = False
+    assert await world.beat()
+    assert await world.beat()
+    assert not world.server.told["able"]
+    world.later(4)
+    assert await world.beat()
+    world.clock.turn(11)
+    assert await world.beat()
+    assert world.server.told["able"]
+    assert world.answers == {answer(1), answer(2)}
+
+
+async def test_a_deadline_that_the_kernel_does_not_take_is_told(world, monkeypatch):
+    def refuse(nanoseconds):
+        raise BpfError("writing the deadline", Reason.FULL)
+
+    monkeypatch.setattr(world.kernel, "until", refuse)
+    await world.beat()
+    await world.beat()
+    assert not world.server.told["able"]
+
+
+async def test_a_node_that_can_report_nothing_falls_silent_and_tries_again_now_and_then(world, monkeypatch):
+    pauses = []
+
+    async def sleep(seconds):
+        pauses.append(seconds)
+
+    world.kernel.refuses = True
+
+    def refuse(nanoseconds):
+        raise BpfError("writing the deadline", Reason.FULL)
+
+    monkeypatch.setattr(world.kernel, "until", refuse)
+    for _ in range(4):
+        assert not await world.beat()
+        with monkeypatch.context() as patched:
+            patched.setattr(holder.asyncio, "sleep", sleep)
+            await world.holder._pause(0.5, renewed=False)
+    assert pauses == [1.5, 1.5, 30, 30]
+    assert (world.server.told["able"], world.server.told["released"]) == (False, 0)
+    world.kernel.refuses = False
+    monkeypatch.undo()
+    world.later(30)
+    assert await world.beat()
+    assert await world.beat()
+    assert world.server.told["able"]

@@ -48,8 +48,7 @@ class ChaosAgent(Agent):
 
     def _begin(self) -> None:
         if self.renewal is None:
-            state = {"uid": self.uid, "released": self.released, "interfaces": dict(self.devices)}
-            self.renewal = Renewal(self._world.now, state)
+            self.renewal = Renewal(self._world.now, self.state())
 
     def _carry_out(self) -> None:
         if self.renewal is not None and not self.renewal.done:
@@ -68,11 +67,12 @@ class ChaosAgent(Agent):
         """After an answer that came too late to go on: the list first, then the deadline."""
         it = self.renewal
         if it is not None and it.answered:
-            self.read()
+            self.take_up()
             self._extend(it)
 
     def _extend(self, it: Renewal) -> None:
-        self.deadline = max(self.deadline, it.begun + DEADLINE / self.rate)
+        if not self.broken:
+            self.deadline = max(self.deadline, it.begun + DEADLINE / self.rate)
         self.renewal = None
 
     def _lose(self) -> None:
@@ -232,6 +232,10 @@ class Chaos(RuleBasedStateMachine):
     @rule(node=st.sampled_from(NODES), up=st.booleans())
     def link(self, node: str, *, up: bool) -> None:
         self.world.agents[node].devices = {"eth0": up}
+
+    @rule(node=st.sampled_from(NODES), broken=st.booleans())
+    def kernel(self, node: str, *, broken: bool) -> None:
+        self.world.agents[node].broken = broken
 
     @rule(name=st.sampled_from(SERVICES), addresses=st.sets(st.sampled_from(ADDRESSES)))
     def service(self, name: str, addresses: set[str]) -> None:

@@ -46,6 +46,7 @@ class Agent:
         self.list: set[str] = set()  # addresses in effect
         self.uid, self.released = "", 0
         self.deadline = -1.0  # until when it answers
+        self.broken = False  # its kernel refuses every list
 
     def renew(self) -> None:
         """A renewal that is answered at once."""
@@ -53,8 +54,12 @@ class Agent:
 
     def renewing(self) -> float:
         """The API server carries a renewal out; returns when it was begun."""
-        self.tell({"uid": self.uid, "released": self.released, "interfaces": self.devices})
+        self.tell(self.state())
         return self._world.now
+
+    def state(self) -> JSON:
+        able = {"able": False} if self.broken else {}
+        return {"uid": self.uid, "released": self.released, "interfaces": dict(self.devices), **able}
 
     def tell(self, state: JSON) -> None:
         """The API server puts the heartbeat down."""
@@ -70,11 +75,24 @@ class Agent:
     def renewed(self, begun: float) -> None:
         """The answer to a renewal comes."""
         if self._world.now >= self.deadline:
-            self.read()
-        self.deadline = max(self.deadline, begun + DEADLINE)
+            self.take_up()
+        if not self.broken:
+            self.deadline = max(self.deadline, begun + DEADLINE)
 
-    def read(self) -> None:
-        """Put into effect what its list is now."""
+    def take_up(self) -> None:
+        """Read its list, which counts as in effect where nothing is."""
+        if self.broken:
+            self.silence()
+        self.read(listed=True)
+
+    def silence(self) -> None:
+        """It answers no more."""
+        self.deadline = -1.0
+
+    def read(self, *, listed: bool = False) -> None:
+        """Put into effect what its list is now. `listed`: after a lapse."""
+        if self.broken and not listed:
+            return
         held = self._world.bench.api.objects.get((names.NODE_ANNOUNCEMENTS, "", self.name))
         if held is None:
             self.list, self.uid, self.released = set(), "", 0

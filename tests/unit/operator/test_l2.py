@@ -103,6 +103,27 @@ async def test_another_node_takes_over_at_once_when_the_holder_may_no_more(cause
     assert it.answering() == {"192.0.2.1": it.holders()["web"]}
 
 
+async def test_a_node_whose_kernel_refuses_its_list_loses_what_it_has_and_is_not_chosen() -> None:
+    it = await world("a", "b", services=4)
+    it.agents["a"].broken = True
+    await it.pass_(DURATION)
+    assert set(it.holders().values()) == {"b"}
+    assert len(it.answering()) == 4
+    it.agents["a"].broken = False
+    await it.pass_(CALM + 2 * PACE)
+    assert set(it.holders().values()) == {"a", "b"}
+
+
+async def test_a_node_whose_kernel_refuses_its_list_stops_nobody_after_a_restart() -> None:
+    it = await world("a", "b", services=4)
+    it.agents["a"].broken = True
+    it.agents["a"].silence()
+    it.restart()
+    await it.pass_(DURATION)
+    assert set(it.answering().values()) == {"b"}
+    assert len(it.answering()) == 4
+
+
 async def test_edits_of_a_policy_move_and_end_what_they_concern() -> None:
     it = World("a", "b")
     it.node("a", pool="lan")

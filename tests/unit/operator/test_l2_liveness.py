@@ -22,6 +22,15 @@ def begun(*nodes: str) -> Liveness:
     return it
 
 
+def test_a_node_that_is_not_able_lives_and_has_no_device_to_announce_on() -> None:
+    it = begun("a")
+    it.seen("a", 2, text(), 101)
+    unable = json.dumps({"uid": "u", "released": 3, "interfaces": {"eth0": True}, "able": False})
+    assert it.seen("a", 3, unable, 103) == News.NODE
+    assert it.state("a") == State("u", 3, frozenset(), able=False)
+    assert (it.fresh("a", 104), it.dead("a")) == (True, False)
+
+
 def test_what_a_heartbeat_means() -> None:
     it = begun("a")
     assert not it.fresh("a", 100), "listed is not renewed"

@@ -25,6 +25,7 @@ class State:
     uid: str = ""  # of the NodeAnnouncements that are in effect; "": none since the agent's start
     released: int = 0  # its generation: what is not in that one is not answered for any more
     interfaces: Mapping[str, bool] = dataclasses.field(default_factory=dict)  # native device -> up
+    able: bool = True  # false: it lives, and could not put its list into effect lately
 
     def encoded(self) -> str:
         return orjson.dumps(dataclasses.asdict(self), option=orjson.OPT_SORT_KEYS).decode()

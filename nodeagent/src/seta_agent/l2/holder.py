@@ -6,6 +6,10 @@ order in which operator and node cannot both be wrong: renewed; listed anew what
 deadline. The operator takes addresses from a silent node first, looks at its lease once more, and only then gives them
 away: so it sees the renewal, or the node sees that they are taken. A clean end is no lapse: the next agent has most of
 a lease's duration to come up.
+
+Where the list cannot be put into effect, the heartbeat says so (`able`), and answers end with the deadline. From then
+on this node answers for nothing, and never will for what is not in a list read later: so each list that it has read may
+be reported like one in effect. If none can be read there is nothing to report: it is silent until it counts as dead.
 """
 
 import asyncio
@@ -31,6 +35,8 @@ SECOND = 1_000_000_000
 AGAIN_SECONDS = 1.0  # until the kernel is asked again that refused an entry
 GAP_SECONDS = 0.02  # between renewals, where news follow on news
 FAREWELL = 0.8  # of a lease's duration, for the next agent to come up in; the rest is for clocks that run apart
+MUTE = 3  # times in a row that nothing could be reported, before it is silent
+SILENCE = 2  # lease durations, so that nobody's clock is too slow for it
 NEVER = float("inf")
 
 
@@ -70,6 +76,9 @@ class Holder:
         self._lasts = round(settings.l2_announcements_renew_deadline * SECOND)
         self._deadline = 0  # ns; until when answers are allowed by the last renewal
         self._holding = False  # allowed, and the maps follow the announcements
+        self._refused = False  # the kernel has not taken what is wanted now
+        self._unable_until = 0  # ns; by the last failure, so that a node that fails again and again is not chosen
+        self._unreported = 0  # times in a row that nothing could be taken up, nor reported
         self._announced: Table[str, NodeAnnouncements] = Table("nodeannouncements")
         self._watch: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -106,6 +115,8 @@ class Holder:
             return self._failed(f"the heartbeat cannot be renewed: {str(error) or 'no answer in time'}")
         self._told = state
         self.expire()
+        if self._refused and self._holding:
+            return False
         if not self._holding and not await self._take_up(started):
             return False
         if self._clock() >= started + self._lasts:
@@ -140,7 +151,8 @@ class Holder:
 
     def state(self) -> heartbeat.State:
         uid, released = self._in_effect
-        return heartbeat.State(uid, released, {name: link.up for name, link in sorted(self._links().items())})
+        links = {name: link.up for name, link in sorted(self._links().items())}
+        return heartbeat.State(uid, released, links, able=not self._unreported and self._clock() >= self._unable_until)
 
     def describe(self) -> dict[str, Any]:
         """For `seta status`: plain values only."""
@@ -167,11 +179,26 @@ class Holder:
                 await listed.wait()
         except TimeoutError:
             self._stop()
-            return self._failed("what this node is to announce cannot be listed")
+            self._unreported += 1
+            return self._unable("what this node is to announce cannot be listed")
         self._check_watch()
         self._holding = True
-        self._holding = self._apply()
+        if self._apply():
+            self._unreported = 0
+        else:
+            self._give_up()
         return self._holding
+
+    def _give_up(self) -> None:
+        """Answer for nothing: then what is listed may be reported, and what is not may be another node's."""
+        row = self._announced.get(self._name)
+        self._stop()
+        try:
+            self._responder.until(0)
+        except BpfError:  # what an agent before this one allowed may go on
+            self._unreported += 1
+            return
+        self._unreported, self._in_effect = 0, (row.uid, row.generation) if row else ("", 0)
 
     def _follow(self, listed: asyncio.Event) -> None:
         self._stop()
@@ -196,7 +223,7 @@ class Holder:
         try:
             self._responder.until(self._deadline)
         except BpfError as error:
-            self._failed(str(error))
+            self._unable(str(error))
         self._set_timer()
 
     def _set_timer(self) -> None:
@@ -220,8 +247,9 @@ class Holder:
             fresh = self._responder.apply(wanted, links)
         except BpfError as error:
             asyncio.get_running_loop().call_later(AGAIN_SECONDS, self._apply)
-            return self._failed(str(error))
-        self._held = wanted
+            self._refused = True
+            return self._unable(str(error))
+        self._held, self._refused = wanted, False
         self._in_effect = (row.uid, row.generation) if row else ("", 0)
         self._herald.listen(wanted)
         if fresh:
@@ -241,6 +269,12 @@ class Holder:
                 running.cancel()
         self._watch = self._timer = None
 
+    def _unable(self, sentence: str) -> bool:
+        """It fails at what it is for, though it lives: others are better for a while."""
+        self._unable_until = self._clock() + round(self._settings.l2_announcements_lease_duration * SECOND)
+        self._tell()
+        return self._failed(sentence)
+
     def _failed(self, sentence: str) -> bool:
         if sentence != self._error:
             log.warning("l2_failed", error=sentence)
@@ -251,6 +285,8 @@ class Holder:
         """Until the next renewal is due, or there is something to tell. `passed`: seconds since the last one began."""
         self._check_watch()
         left = max(GAP_SECONDS, self._settings.l2_announcements_retry_period - passed)
+        if self._unreported >= MUTE:
+            left = SILENCE * self._settings.l2_announcements_lease_duration
         if not renewed:
             await asyncio.sleep(left)
             return

@@ -243,7 +243,11 @@ class L2(Subject[Mark]):
             return
         annotations: JSON = lease.content["metadata"].get("annotations") or {}
         text = annotations.get(names.L2_STATE_ANNOTATION, "")
-        match self._liveness.seen(node, version, text, self._clock()):
+        was_able = self._liveness.state(node).able
+        news = self._liveness.seen(node, version, text, self._clock())
+        if was_able and not self._liveness.state(node).able:
+            log.warning("node.unable", node=node, problem="its agent cannot put into effect what it is to announce")
+        match news:
             case News.NODE:
                 self.mark((names.NODE, ("", node)))
             case News.REPORT:

@@ -17,7 +17,8 @@ class State(NamedTuple):
 
     uid: str = ""  # of the NodeAnnouncements that it has put into effect; "" = none
     released: int = 0  # their generation
-    up: frozenset[str] = frozenset()  # devices
+    up: frozenset[str] = frozenset()  # devices on which it can announce
+    able: bool = True  # it has not failed to put its list into effect lately
 
 
 UNKNOWN = State()
@@ -148,11 +149,12 @@ def parse(text: str) -> State:
     """The annotation of a heartbeat. One that cannot be read says nothing: that node is given nothing."""
     try:
         found: dict[str, Any] = json.loads(text or "{}")
-        devices = found.get("interfaces") or {}
+        devices, able = found.get("interfaces") or {}, found.get("able") is not False
         return State(
             str(found.get("uid") or ""),
             int(found.get("released") or 0),
-            frozenset(name for name, up in devices.items() if up is True),
+            frozenset(name for name, up in devices.items() if able and up is True),
+            able,
         )
     except (ValueError, TypeError, AttributeError):
         return UNKNOWN
