@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from seta_crds import names
+from seta_crds.selectors import Selector
 from seta_operator.services.l2 import CALM, PACE
 from tests.unit.operator.l2_world import DURATION, RETRY, World, world
 
@@ -376,3 +377,30 @@ async def test_a_policy_that_announces_nothing_says_why() -> None:
     it.service("s000", "192.0.2.1")
     assert (await told())[2].startswith("no Service")
     assert it.conditions() == {}
+
+
+async def test_a_change_costs_what_it_concerns_however_many_nodes_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    it = World(*(f"n{n:02}" for n in range(30)))
+    for n in range(4):
+        it.policy(f"p{n}", nodeSelector={"matchLabels": {"pool": "none"}})
+    it.policy(serviceSelector={"matchLabels": {"app": "web"}})
+    it.service("web", "192.0.2.1", labels={"app": "web"})
+    await it.up()
+    compared: list[Any] = []
+    of_nodes = Selector.matches
+    monkeypatch.setattr(Selector, "matches", lambda rule, labels: compared.append(labels) or of_nodes(rule, labels))
+
+    async def compared_with_nodes() -> int:
+        compared.clear()
+        await it.settle()
+        return len([labels for labels in compared if "k8s:io.kubernetes.service.name" not in labels])
+
+    it.service("other", "192.0.2.2")
+    assert await compared_with_nodes() == 0
+    assert it.subject._announcer.is_calm()
+    it.service("web", "192.0.2.1", "192.0.2.3", labels={"app": "web"})
+    assert await compared_with_nodes() == 0
+    it.node("n07", pool="lan")
+    assert await compared_with_nodes() <= 5 + 5 * 30, "each rule with it, and whether each selects any node"
+    it.policy("p1", nodeSelector={"matchLabels": {"pool": "lan"}})
+    assert await compared_with_nodes() <= 2 * 30

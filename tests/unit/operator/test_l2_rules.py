@@ -1,10 +1,13 @@
 """Policies and Services in; rules, conditions, wishes and lists out."""
 
+import itertools
 import pathlib
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from seta_crds.conditions import Condition
 from seta_operator.services import l2_lists, l2_reach, l2_rules, l2_wishes
@@ -167,7 +170,7 @@ def test_both_families_in_one_spelling() -> None:
 
 
 def node(*up: str, labels: dict[str, str] | None = None, **state: bool) -> Node:
-    return Node(labels or {}, **{"cordoned": False, "alive": True, "fresh": True, **state}, up=frozenset(up))
+    return Node(labels or {}, **{"cordoned": False, "alive": True, **state}, up=frozenset(up))
 
 
 def test_which_nodes_a_rule_reaches() -> None:
@@ -175,8 +178,7 @@ def test_which_nodes_a_rule_reaches() -> None:
         "plain": node("eth0"),
         "lan": node("eth0", labels={"pool": "lan"}),
         "down": node("lo1"),
-        "dead": node("eth0", alive=False, fresh=False),
-        "late": node("eth0", fresh=False),
+        "dead": node("eth0", alive=False),
         "cordoned": node("eth0", cordoned=True),
     }
     rules = {
@@ -186,14 +188,46 @@ def test_which_nodes_a_rule_reaches() -> None:
         "nothing": Rule(interfaces=None),
         "nowhere": Rule(nodes=None),
     }
-    reach = l2_reach.of(rules, nodes)
+    reach = l2_reach.of(rules, nodes, fresh=nodes.keys() - {"dead"})
     assert reach.usable["all"] == nodes.keys() - {"dead"}
     assert reach.usable["lan"] == {"lan"}
     assert reach.usable["eth"] == nodes.keys() - {"dead", "down"}
     assert reach.usable["nothing"] == reach.usable["nowhere"] == reach.selected["nothing"] == frozenset()
     assert reach.selected["eth"] == nodes.keys()
-    assert reach.fresh == nodes.keys() - {"dead", "late"}
+    assert reach.fresh == nodes.keys() - {"dead"}
     assert reach.cordoned == {"cordoned"}
+
+
+NODES = st.sampled_from(
+    [
+        node(*up, labels={"pool": pool}, cordoned=cordoned, alive=alive)
+        for pool, cordoned, alive in itertools.product(("lan", "wan"), (True, False), (True, False))
+        for up in ((), ("eth0",), ("wlan0",))
+    ]
+)
+LAN = l2_rules.of({"nodeSelector": {"matchLabels": {"pool": "lan"}}})[0].nodes
+RULES = st.sampled_from(
+    [Rule(nodes, interfaces=some) for nodes in (None, Rule().nodes, LAN) for some in (None, (), ("^eth",))]
+)
+STATES = st.tuples(
+    st.fixed_dictionaries({}, optional=dict.fromkeys("pq", RULES)),
+    st.fixed_dictionaries({}, optional=dict.fromkeys("abc", NODES)),
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(STATES, STATES, st.sets(st.sampled_from("abc")))
+def test_what_is_reached_after_a_change_is_what_it_would_be_anew(before: Any, after: Any, fresh: set[str]) -> None:
+    (rules, nodes), (new_rules, new_nodes) = before, after
+    found = l2_reach.renewed(
+        l2_reach.of(rules, nodes),
+        new_rules,
+        new_nodes,
+        fresh,
+        changed={name for name in rules.keys() | new_rules if rules.get(name) != new_rules.get(name)},
+        moved={name for name in nodes.keys() | new_nodes if nodes.get(name) != new_nodes.get(name)},
+    )
+    assert found == l2_reach.of(new_rules, new_nodes, fresh)
 
 
 def test_addresses_stand_together_where_they_are_announced_on_the_same_devices() -> None:

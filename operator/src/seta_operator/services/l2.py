@@ -22,7 +22,6 @@ from seta_operator.services import l2_lists, l2_reach, l2_rules, l2_wishes
 from seta_operator.services.l2_announcer import Announcer
 from seta_operator.services.l2_election import Election
 from seta_operator.services.l2_liveness import Liveness, News
-from seta_operator.services.l2_reach import Reach
 from seta_operator.services.l2_rules import Rule
 from seta_operator.services.subject import Subject
 from seta_operator.store import facts
@@ -64,7 +63,10 @@ class L2(Subject[Mark]):
         self._announcer = Announcer(cluster, writer, self._election, self._liveness, namespace)
         self._rules: dict[str, Rule] = {}  # policy -> rule
         self._problems: dict[str, dict[str, str]] = {}  # policy -> condition type -> what is wrong with its spec
-        self._reach = Reach({}, {})
+        self._nodes: dict[str, l2_reach.Node] = {}  # node -> what matters of it, as it was when it was marked last
+        self._reach = l2_reach.NOTHING
+        self._untold: set[str] = set()  # policies that may have to be told something
+        self._shape: dict[str, tuple[bool, bool]] = {}  # policy -> whether it announces, and reaches, when told last
         self._next_move = 0.0  # when a Service may be moved to even out
         self._slices: dict[Key, set[Key]] = defaultdict(set)  # service -> its EndpointSlices
         cluster.listen(names.SERVICE, lambda key, _before, _after: self.mark((names.SERVICE, key)))
@@ -90,8 +92,9 @@ class L2(Subject[Mark]):
             self.mark((names.SERVICE, key))
         for key, piece in self._cluster.endpoint_slices.items():
             self._slice_changed(key, None, piece)
-        for key in self._cluster.policies(names.L2_POLICY).known():
-            self.mark((names.L2_POLICY, key))
+        for kind in (names.L2_POLICY, names.NODE):
+            for key in self._cluster.tables[kind].known():
+                self.mark((kind, key))
         self._watch_silence()
         asyncio.get_running_loop().call_later(self._deadline, self.mark, ANYBODY)  # who is late is waited for no more
 
@@ -109,56 +112,69 @@ class L2(Subject[Mark]):
 
     async def apply(self, keys: set[Mark]) -> set[Mark]:
         """Decide for what is marked, and write it."""
-        await self._confirm_deaths()
-        for kind, key in keys:
-            if kind == names.L2_POLICY:
-                self._read(key)
+        dead = await self._confirm_deaths()
+        rules = {key[1] for kind, key in keys if kind == names.L2_POLICY}
+        for name in rules:
+            self._read(("", name))
+        nodes = {key[1] for kind, key in keys if kind == names.NODE} | dead
+        self._untold |= self._rules.keys() if nodes else rules
         dirty = {key for kind, key in keys if kind == names.SERVICE}
-        if self._look_around() or any(kind == names.L2_POLICY for kind, _ in keys):
+        if self._look_around(rules, nodes) or rules:
             dirty |= self._cluster.services.known() | self._election.wishes.keys() | self._election.holders.keys()
-        if dirty:
+        wishes = {key: wish for key in dirty if (wish := self._wish(key)) or self._is_ours(key)}
+        if wishes:
             self._next_move = min(self._next_move, self._clock() + CALM)
         for key in [key for kind, key in keys if kind == names.NODE_ANNOUNCEMENTS]:
             self._announcer.changed(key[1])
-        concerned = {other for key in sorted(dirty) for other in self._election.wish(key, self._wish(key))}
-        decided = self._election.decide(dirty | concerned, self._reach) | self._even_out()
+        concerned = {other for key in sorted(wishes) for other in self._election.wish(key, wishes[key])}
+        decided = self._election.decide(wishes.keys() | concerned, self._reach) | self._even_out()
         left = await self._announcer.settle(decided, self._reach, self._rules, self._duration)
         failed = await self._tell()
         return failed | {(names.SERVICE if key[0] else names.NODE_ANNOUNCEMENTS, key) for key in left}
 
-    async def _confirm_deaths(self) -> None:
-        """Ask the API server about nodes that are silent; where it is slow itself, silence means nothing."""
+    async def _confirm_deaths(self) -> set[str]:
+        """Ask the API server about nodes that are silent, and return who is dead; where it is slow, nobody is."""
+        dead = set()
         for node in self._liveness.silent(self._clock()):
             asked = self._clock()
             silent = await self._announcer.silent(node)
             if silent is None or self._clock() - asked > SLOW:
                 self.lost()
                 self.found()
-                return
+                break
             if silent:
+                dead.add(node)
                 self._liveness.bury(node)
                 log.warning("node.silent", node=node, seconds=self._duration)
+        return dead
 
-    def _look_around(self) -> bool:
-        """See what the rules reach now; whether elections may come out differently."""
+    def _look_around(self, rules: set[str], nodes: set[str]) -> bool:
+        """See what the rules reach now, after these have changed; whether elections may come out differently."""
         before, now = self._reach, self._clock()
+        for name in nodes:
+            if (node := self._look_at(name)) is not None:
+                self._nodes[name] = node
+            else:
+                self._nodes.pop(name, None)
         opening = self._liveness.opening(now)
-        nodes = {
-            name: l2_reach.Node(
-                node.labels,
-                node.cordoned,
-                alive=not self._liveness.dead(name),
-                fresh=not opening and self._liveness.fresh(name, now),
-                up=self._liveness.state(name).up,
-            )
-            for (_, name), node in self._cluster.nodes.items()
-            if self._liveness.knows(name)
-        }
-        self._reach = l2_reach.of(self._rules, nodes)
+        fresh = {name for name in self._nodes if not opening and self._liveness.fresh(name, now)}
+        self._reach = l2_reach.renewed(before, self._rules, self._nodes, fresh, changed=rules, moved=nodes)
         changed = replace(self._reach, fresh=before.fresh) != before or not self._reach.fresh <= before.fresh
         if changed:
             self._next_move = now + CALM
         return changed
+
+    def _look_at(self, name: str) -> l2_reach.Node | None:
+        """What matters of a node; None where there is none, or no agent on it."""
+        node = self._cluster.nodes.get(("", name))
+        if node is None or not self._liveness.knows(name):
+            return None
+        alive, up = not self._liveness.dead(name), self._liveness.state(name).up
+        return l2_reach.Node(node.labels, node.cordoned, alive=alive, up=up)
+
+    def _is_ours(self, key: Key) -> bool:
+        """Whether anything is announced of a Service, or is still to be taken back."""
+        return key in self._election.wishes or key in self._election.holders or self._announcer.has(key)
 
     def _even_out(self) -> set[Key]:
         """One Service, now and then, from a node that has many to one that has few: nodes come one after the other."""
@@ -189,13 +205,19 @@ class L2(Subject[Mark]):
             self._rules[key[1]], self._problems[key[1]] = l2_rules.of(policy.spec)
 
     async def _tell(self) -> set[Mark]:
-        """Write what is wrong with policies, where that is news; returns those that could not be told."""
+        """Write what is wrong with policies, where that may be news; returns those that could not be told."""
         if self._liveness.opening(self._clock()):
             return set()
         now, failed = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), set()
-        for key, policy in self._cluster.policies(names.L2_POLICY).items():
+        shape = {name: (self._election.asked[name] > 0, bool(self._reach.usable.get(name))) for name in self._rules}
+        untold = self._untold | {name for name, found in shape.items() if found != self._shape.get(name)}
+        self._shape, self._untold = shape, set()
+        for key in [("", name) for name in sorted(untold & self._rules.keys())]:
+            policy = self._cluster.policies(names.L2_POLICY).get(key)
+            if policy is None:
+                continue
             conditions = l2_rules.conditions(policy.conditions, self._wrong(key[1]), now)
-            if key[1] in self._rules and conditions != policy.conditions:
+            if conditions != policy.conditions:
                 log.info("policy.problems", kind=names.L2_POLICY.kind, name=key[1], conditions=conditions)
                 if not await self._writer.status(names.L2_POLICY, key, {"conditions": conditions}):
                     failed.add((names.L2_POLICY, key))
@@ -206,8 +228,7 @@ class L2(Subject[Mark]):
         if (rule := self._rules.get(name)) is None:
             return {}
         selects = rule.nodes is not None and any(
-            rule.nodes.matches({f"k8s:{label}": value for label, value in node.labels.items()})
-            for _, node in self._cluster.nodes.items()
+            rule.nodes.matches(l2_reach.labels_of(node.labels)) for _, node in self._cluster.nodes.items()
         )
         reaches, announces = bool(self._reach.usable.get(name)), self._election.asked[name] > 0
         idle = l2_rules.idle(rule, selects=selects, reaches=reaches, announces=announces)

@@ -77,6 +77,10 @@ class Announcer:
         if held is not None:
             self._exposure.saw(node, l2_lists.addresses(l2_lists.by_service(held.content)))
 
+    def has(self, key: Key) -> bool:
+        """Whether a node lists something of a service, or a lease is written of it."""
+        return key in self._on or self._names.has(key)
+
     async def catch_up(self) -> bool:
         """Before `restore`: see all that was written up to now, which a watch may still have to show; whether it is."""
         return await self._writer.read_all(names.NODE_ANNOUNCEMENTS, "") and await self._writer.read_all(
