@@ -31,7 +31,7 @@ INLINE bool nat_knows(const struct pkt *p, __u8 echo)
 
 	if (proto == IPPROTO_ICMP)
 		return p->is_error || p->icmp_type == echo;
-	return proto == IPPROTO_TCP || proto == IPPROTO_UDP;
+	return proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_SCTP;
 }
 
 /* An answer to somebody who reached the pod by its own address. */
@@ -75,8 +75,6 @@ INLINE bool nat_may_be_answer(const struct pkt *p)
 {
 	const struct tuple *t = p->is_error ? &p->inner : &p->t;
 
-	if (t->proto == IPPROTO_SCTP)
-		return true;
 	return nat_knows(p, ICMP_ECHOREPLY) && nat_port_in_range(bpf_ntohs(t->dport));
 }
 

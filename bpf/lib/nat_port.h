@@ -116,11 +116,8 @@ INLINE bool nat_same_owner(const struct nat4_entry *a, const struct nat4_entry *
 	       a->rev_nat_index == b->rev_nat_index;
 }
 
-/* SCTP keeps its port or gets none: its checksum would not bear another. */
-INLINE bool nat_port_is_eligible(const struct nat_search *s, __u32 attempt, __u16 port)
+INLINE bool nat_port_is_eligible(__u32 attempt, __u16 port)
 {
-	if (s->answer.nexthdr == IPPROTO_SCTP)
-		return !attempt;
 	return attempt || (port >= cfg.nat_port_min && port <= cfg.nat_port_max);
 }
 
@@ -139,7 +136,7 @@ static long nat_try_port(__u32 attempt, struct nat_search *s)
 	struct nat4_entry *holder;
 
 	s->answer.dport = bpf_htons(port);
-	if (!nat_port_is_eligible(s, attempt, port) || nat_host_listens(s))
+	if (!nat_port_is_eligible(attempt, port) || nat_host_listens(s))
 		return 0;
 	if (bpf_map_update_elem(&cilium_snat_v4_external, &s->answer, &s->entry, BPF_NOEXIST)) {
 		holder = bpf_map_lookup_elem(&cilium_snat_v4_external, &s->answer);
@@ -152,6 +149,12 @@ static long nat_try_port(__u32 attempt, struct nat_search *s)
 	return 1;
 }
 
+/* Of SCTP nothing tells which ports the node's own connections have. */
+INLINE __u32 nat_attempts(const struct nat_search *s)
+{
+	return s->answer.nexthdr == IPPROTO_SCTP ? NAT_WIDE : NAT_ATTEMPTS;
+}
+
 /* Reserves a port of the node for the connection `out` and writes both entries. Set in
  * `search`: entry without its time, and answer without its dport.
  */
@@ -162,7 +165,7 @@ COLD int nat_allocate(struct pkt *p, const struct ct4_tuple *out, struct nat_sea
 	search->entry.created = bpf_ktime_get_ns();
 	search->own = bpf_ntohs(out->sport);
 	search->start = bpf_get_prandom_u32() >> 1;
-	bpf_loop(NAT_ATTEMPTS, nat_try_port, search, 0);
+	bpf_loop(nat_attempts(search), nat_try_port, search, 0);
 	if (!search->found)
 		return DROP(p, DROP_NO_MAPPING_FOR_NAT_MASQUERADE);
 	*result = (struct nat4_entry){ search->entry.created, cfg.node_ip.v4, search->answer.dport, 0 };

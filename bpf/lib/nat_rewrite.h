@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* Changing a packet's address and port, with every checksum that covers them, in the
- * packet and in its context. Knows TCP, UDP, ICMP echo, SCTP's addresses (its CRC covers
- * the ports and would have to be computed anew over the whole packet), and the packet
- * that an ICMP error carries.
+ * packet and in its context. Knows TCP, UDP, SCTP, ICMP echo, and the packet that an ICMP
+ * error carries.
  */
 #ifndef SETA_NAT_REWRITE_H
 #define SETA_NAT_REWRITE_H
@@ -13,6 +12,7 @@
 #include "common.h"
 #include "packet.h"
 #include "parse.h"
+#include "sctp.h"
 
 #undef THIS_FILE
 #define THIS_FILE FILE_NAT_REWRITE_H
@@ -38,10 +38,11 @@ struct rewrite {
 	__be32 outer_from;	/* what stands in the packet's own header */
 	__be16 from_port, to_port;
 	__u16 l4_off, inner_l4_off;	/* the rest is as in struct pkt */
+	__u16 l4_len;
 	__u8 proto, inner_proto;
 	__u8 fragment, is_error;
 	__u8 source;		/* or destination */
-	__u8 pad[3];
+	__u8 pad;
 };
 
 /* Where the L4 checksum is, and how bpf_l4_csum_replace has to treat it. */
@@ -66,13 +67,28 @@ INLINE __u32 port_offset(__u8 proto, bool source)
 	return proto == IPPROTO_ICMP ? ICMP_ID : source ? 0 : sizeof(__be16);
 }
 
+/* The checksum leaves addresses out. */
+INLINE long rewrite_sctp(struct __sk_buff *skb, const struct rewrite *r)
+{
+	__u32 port_off = port_offset(r->proto, r->source);
+	__u32 change = (__u32)(r->from_port ^ r->to_port) << 8 * port_off;
+
+	if (!change)
+		return 0;
+	return sctp_rewrite_checksum(skb, r->l4_off, change, r->l4_len) ?:
+	       bpf_skb_store_bytes(skb, r->l4_off + port_off, &r->to_port, sizeof(r->to_port),
+				   BPF_F_RECOMPUTE_CSUM);
+}
+
 INLINE long rewrite_l4(struct __sk_buff *skb, const struct rewrite *r)
 {
 	__u64 flags;
 	__u32 check;
 
-	if (r->fragment == FRAGMENT_LATER || r->proto == IPPROTO_SCTP)
-		return 0;	/* SCTP: a CRC over all but the addresses */
+	if (r->fragment == FRAGMENT_LATER)
+		return 0;
+	if (r->proto == IPPROTO_SCTP)
+		return rewrite_sctp(skb, r);
 	check = l4_checksum(r, &flags);
 	if (r->proto != IPPROTO_ICMP &&	/* whose checksum leaves addresses out */
 	    bpf_l4_csum_replace(skb, check, r->from, r->to,
@@ -118,10 +134,16 @@ __attribute__((noinline)) int nat_rewrite(struct __sk_buff *skb, struct rewrite 
 				 r->outer_from, r->to) ? -1 : 0;
 }
 
+/* SCTP's checksum changes by the whole's length, which a first fragment does not say; and
+ * without that one the others are of no use.
+ */
 INLINE int rewrite(struct pkt *p, struct rewrite *r)
 {
+	if (p->fragment && p->t.proto == IPPROTO_SCTP && r->from_port != r->to_port)
+		return DROP(p, DROP_UNSUPPORTED_PROTOCOL_FOR_NAT_MASQUERADE);
 	r->l4_off = p->l4_off;
 	r->inner_l4_off = p->inner_l4_off;
+	r->l4_len = p->l4_len;
 	r->proto = p->t.proto;
 	r->inner_proto = p->inner.proto;
 	r->fragment = p->fragment;

@@ -97,7 +97,6 @@ INLINE int nodeport_choose(struct pkt *p, const struct lb_service *service, stru
 	if (!lb_source_allowed(service, &p->t.saddr, FAMILY_V4))
 		return DROP(p, DROP_LB_SENDER_NOT_IN_SOURCE_RANGES);
 	TRY(service_choose(p, service, s));
-	TRY(service_check_port(p, s));
 	TRY(find_owner(p, s->backend));
 	if (p->ct_state != CT_NEW)
 		return 0;

@@ -64,7 +64,6 @@ INLINE int packet_lb_choose(struct pkt *p, struct service *s)
 	if (!service)
 		return SERVICE_NONE;
 	TRY(service_choose(p, service, s));
-	TRY(service_check_port(p, s));
 	if (p->ct_state == CT_NEW)
 		TRY(service_remember(p, s));
 	if (!s->front)

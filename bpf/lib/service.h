@@ -234,12 +234,4 @@ COLD int service_of_error(struct pkt *p, struct service *s)
 	return true;
 }
 
-/* SCTP's ports cannot change (nat_rewrite.h). */
-INLINE int service_check_port(struct pkt *p, const struct service *s)
-{
-	if (p->t.proto == IPPROTO_SCTP && s->backend_port != p->t.dport)
-		return DROP(p, DROP_UNSUPPORTED_PROTOCOL_FOR_NAT_MASQUERADE);
-	return 0;
-}
-
 #endif

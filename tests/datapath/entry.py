@@ -1,8 +1,8 @@
 """A small program in front of the tested one, for what a test run cannot give a packet by itself.
 
 The kernel's VXLAN device leaves a tunnel key, without which from_overlay drops everything; and BPF_PROG_TEST_RUN
-refuses frames with less than an IP header, which a network does deliver. So the entry sets the key, cuts the frame,
-and tail-calls.
+refuses frames with less than an IP header or more than a page, which a network does deliver. So the entry sets the
+key, cuts the frame or fills it up with zeros, and tail-calls.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ def _set_tunnel_key(identity: int) -> list[bytes]:
     ]
 
 
-def _cut(length: int) -> list[bytes]:
+def _resize(length: int) -> list[bytes]:
     return [
         _instruction(MOVE, 1, 6),
         _instruction(SET, 2, imm=length),
@@ -59,11 +59,11 @@ def _tail_call(array: int) -> list[bytes]:
 
 @contextlib.contextmanager
 def before(target_fd: int, *, identity: int = 0, length: int = 0) -> Iterator[int]:
-    """The descriptor of a program that gives the packet a key and cuts it (0: leaves it), then runs the target."""
+    """The descriptor of a program that gives the packet a key and a length (0: its own), then runs the target."""
     array = syscall.map_create(PROG_ARRAY, "entry", 4, 4, 1)
     syscall.map_update(array, struct.pack("=I", 0), struct.pack("=I", target_fd))
-    key, cut = _set_tunnel_key(identity) if identity else [], _cut(length) if length else []
-    code = b"".join([_instruction(MOVE, 6, 1), *key, *cut, *_tail_call(array)])
+    key, size = _set_tunnel_key(identity) if identity else [], _resize(length) if length else []
+    code = b"".join([_instruction(MOVE, 6, 1), *key, *size, *_tail_call(array)])
     text, license_ = ctypes.create_string_buffer(code, len(code)), ctypes.create_string_buffer(b"GPL")
     where = ctypes.addressof(text), ctypes.addressof(license_)
     attributes = struct.pack("=IIQQIIQII16s", SCHED_CLS, len(code) // 8, *where, 0, 0, 0, 0, 0, b"entry")

@@ -6,7 +6,7 @@ from scapy.layers.inet import IP
 from tests.datapath.lab import Lab
 from tests.datapath.language import packet
 
-KINDS = ["udp 53", "tcp syn 80", "icmp echo 5"]
+KINDS = ["udp 53", "tcp syn 80", "icmp echo 5", "sctp 9"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
