@@ -60,10 +60,7 @@ def _service(name: str, spec: dict[str, Any]) -> Manifest:
         spec["loadBalancerClass"] = CLASS
     elif outside:
         spec["externalIPs"] = list(outside.values())
-    ports = [
-        {"name": one.lower(), "port": target if one == "SCTP" else PORT, "targetPort": target, "protocol": one}
-        for one in protocols
-    ]
+    ports = [{"name": one.lower(), "port": PORT, "targetPort": target, "protocol": one} for one in protocols]
     return {
         "apiVersion": "v1",
         "kind": "Service",

@@ -54,10 +54,10 @@ def _doors(ground: Ground, service: Manifest) -> Iterable[tuple[Door, str]]:
 
 def _of_interest(service: Manifest, client: str, door: Door, protocol: str) -> bool:
     """Source ranges are asked of the world alone: a pod's short way does not pass them, kube-proxy's does. SCTP is not
-    asked at node ports, as they are never the backend's own: the checksum covers the ports, and stays as it was."""
+    asked by nodes, whose own is not translated, nor by the backends, whose raw sockets would hear both ends."""
     if "loadBalancerSourceRanges" in service["spec"] and door.kind == "Outside":
         return client == "world"
-    return protocol != "SCTP" or (client in ("near", "apart", "world") and door.kind != "NodePort")
+    return protocol != "SCTP" or client in ("near", "apart", "world")
 
 
 def _of_host_ports(ground: Ground) -> Iterable[Probe]:
