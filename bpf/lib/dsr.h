@@ -68,13 +68,21 @@ INLINE bool dsr_fits(const struct pkt *p)
 		       BPF_MTU_CHK_RET_SUCCESS;
 }
 
+/* Whether the backend's node will believe that the frontend is ours (dsr_service()): of the
+ * addresses at which this one has node ports it knows the InternalIP.
+ */
+INLINE bool dsr_is_credible(const struct service *s)
+{
+	return !(s->flags & LB_NODEPORT) || s->front == cfg.node_ip.v4;
+}
+
 /* Whether a new connection of this frontend can be one. Later packets need no option, so
  * only the first has to have room for it.
  */
 INLINE bool dsr_is_wanted(const struct pkt *p, const struct service *s)
 {
 	return !cfg.tunnel && s->flags & LB_DSR && p->t.proto == IPPROTO_TCP &&
-	       (!is_pure_syn(p) || dsr_fits(p));
+	       dsr_is_credible(s) && (!is_pure_syn(p) || dsr_fits(p));
 }
 
 /* Stage: the frontend goes with what may be the first packet the backend's node sees. The

@@ -97,6 +97,14 @@ def test_not_through_a_tunnel_and_not_to_other_nodes_themselves(lab: Lab, tunnel
     assert lab.send("from_netdev", "W to lb tcp syn 81").packet[IP].src == WORLD["node"]
 
 
+def test_only_where_the_backends_node_can_tell_who_was_asked(lab: Lab):
+    """Node ports are served at all addresses of the node; the other nodes know one of them as its."""
+    for front in ("node", "192.168.50.77"):
+        serve(lab, f"{front} tcp 30080", "R 8080", flags=NODEPORT | DSR)
+    assert way(lab.send("from_netdev", "W to node tcp syn 30080").packet) == "W:40000 > R:8080"
+    assert lab.send("from_netdev", "W to 192.168.50.77 tcp syn 30080").packet[IP].src == WORLD["node"]
+
+
 def test_a_backend_here_needs_none_of_it(lab: Lab):
     serve(lab, "lb tcp 80", "A 8080", flags=LOADBALANCER | DSR)
     seen = lab.send("from_netdev", "W to lb tcp syn 80")
