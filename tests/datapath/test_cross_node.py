@@ -106,6 +106,10 @@ def test_tunnel_a_pods_address_without_the_tunnel_is_forged(tunnel: Lab, sentenc
     assert tunnel.send("from_netdev", sentence).says == "drop INVALID_SOURCE_IP"
 
 
+def test_a_pod_of_this_node_does_not_come_from_the_network(lab: Lab):
+    assert lab.send("from_netdev", "B to A tcp syn 80").says == "drop INVALID_SOURCE_IP"
+
+
 @pytest.mark.parametrize(
     "sentence",
     [
