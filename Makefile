@@ -25,10 +25,10 @@ format: venv  ## format the code
 	@$(BIN)/ruff check --fix-only -q .
 
 test-unit: venv  ## unit tests: no root, seconds
-	@$(PYTEST) -q tests/unit tests/policy tests/services
+	@$(PYTEST) -q -n auto tests/unit tests/policy tests/services
 
 test-datapath: install  ## the shipped eBPF objects, in namespaces: root
-	@$(PYTEST) -q tests/datapath
+	@$(PYTEST) -q -n auto --dist loadfile tests/datapath
 
 test-api: playground-ready  ## the operator against a kube-apiserver alone
 	@$(PYTEST) -q tests/api

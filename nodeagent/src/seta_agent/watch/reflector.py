@@ -82,7 +82,7 @@ class Reflector(Generic[Key, Row]):
     async def _list(self) -> None:
         rows: dict[Key, Row] = {}  # key -> row
         version = ""
-        cached = self._source.may_be_old and not self._table.synced  # never older than what is known already
+        cached = self._source.may_be_old and not self._table.synced  # never older than the table's rows
         async for page in self._client.pages(self._source.path, self._source.params, cached=cached):
             version = page["metadata"]["resourceVersion"]
             for item in page.get("items") or ():
