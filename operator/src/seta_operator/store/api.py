@@ -121,7 +121,7 @@ class Api:
                         raise errors.of_status(status.get("code", 500), f"watch of {kind.plural}: {status}")
                     yield event
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise errors.UnavailableError(f"watch of {kind.plural}: {error or type(error).__name__}") from error
+            raise errors.UnavailableError(f"watch of {kind.plural}: {str(error) or type(error).__name__}") from error
 
     async def served(self, group_version: str) -> set[str]:
         """Plural names of the resources that are served in a group and version; empty if it is unknown."""
@@ -183,7 +183,7 @@ class Api:
                         raise errors.of_status(response.status, f"{method} {path}: {message or response.reason}")
                     return answer
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise errors.UnavailableError(f"{method} {path}: {error or type(error).__name__}") from error
+            raise errors.UnavailableError(f"{method} {path}: {str(error) or type(error).__name__}") from error
 
     def _check(self, method: str) -> None:
         if method != "GET" and not self._may_write():
