@@ -12,7 +12,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from seta_operator.services.l2_announcer import Announcer
 from seta_operator.services.l2_exposure import Exposure
 from seta_operator.services.l2_liveness import Liveness
-from tests.unit.operator.l2_chaos import Chaos, ChaosAgent
+from tests.unit.operator.l2_chaos import Chaos
 
 pytestmark = pytest.mark.usefixtures("_quiet")
 
@@ -53,7 +53,6 @@ MISTAKES: dict[str, tuple[type, str, Callable[..., Any]]] = {
     "believes every report": (Exposure, "reported", lambda self, node, *_: self.cleared(node)),
     "believes its watch at the start": (Announcer, "catch_up", _nothing),
     "is impatient": (Liveness, "silent", _impatient),
-    "reports what it has listed, and answers on": (ChaosAgent, "silence", lambda _: None),
 }
 
 
