@@ -308,3 +308,23 @@ class Tables:
         self.services: Table[tuple[str, str], Service] = Table("services")  # (namespace, name) -> row; watch
         self.policies: Table[str, Policy] = Table("policies")  # compiled policy name -> row; watch
         self.selector_sets: Table[str, SelectorSet] = Table("selector_sets")  # name -> row; watch
+
+    @property
+    def policy_listed(self) -> bool:
+        """Everything that policy is computed from is listed. Half of it would cut off what the whole allows."""
+        return all(
+            table.synced
+            for table in (
+                self.policies,
+                self.selector_sets,
+                self.identities,  # named ports of other pods
+                self.nodes,  # whether this one is the API server's, and who the others are
+                self.admitted,  # ranges and nodes with identities of their own
+                self.services,  # ports of the API server, which a host policy never shuts out
+            )
+        )
+
+    @property
+    def listed(self) -> bool:
+        """Everything that the kernel's contents are computed from is listed: what nobody wants may go."""
+        return self.policy_listed and self.endpoints.synced and self.remote_pods.synced

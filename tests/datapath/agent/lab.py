@@ -98,7 +98,7 @@ class Lab:
         self._run = None
         self._pods = []
 
-    async def start(self, *, listed=True, **settings):
+    async def start(self, *, listed=True, nodes=(OWN, OTHER), **settings):
         """An agent; an earlier one ends like one that was killed: it cleans nothing up."""
         await self.stop()
         self.settings = self.settings.model_copy(update=settings)
@@ -107,15 +107,20 @@ class Lab:
             mine = getattr(self.tables, name)
             for key in list(table.keys()):
                 mine.set(key, table.get(key))
-        self.tables.nodes.replace({OWN.name: OWN, OTHER.name: OTHER})
+        self.tables.nodes.replace({row.name: row for row in nodes})
+        self.tables.nodes.synced = False
         self.agent = NodeProgrammer(self.settings, self.tables)
         await self.agent.start()
         self._run = asyncio.create_task(self.agent.run())
         if listed:
-            for table in vars(self.tables).values():
-                table.synced = True
-            await self.until(lambda: self.agent.synced)
+            await self.listed()
         return self.agent
+
+    async def listed(self):
+        """Everything is, and the kernel holds it."""
+        for table in vars(self.tables).values():
+            table.synced = True
+        await self.until(lambda: self.agent.synced)
 
     async def stop(self):
         """The agent ends as if killed: descriptors are closed, nothing else is done."""

@@ -187,7 +187,7 @@ async def test_nothing_is_delivered_before_policies_are_listed(lab):
     with pytest.raises(ProgrammingError, match=r"endpoint 5 .* the policies have not been listed yet"):
         await lab.agent.endpoint_programmed(5, 0.05)
     assert not any(name.startswith("lxc") for name in links(lab))
-    lab.tables.policies.synced = lab.tables.selector_sets.synced = True
+    await lab.listed()
     await lab.agent.endpoint_programmed(5, SECONDS)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import ipaddress
 import threading
 
 import numpy as np
@@ -9,9 +10,21 @@ import pytest
 
 from seta_agent.bpf.elf import Elf
 from seta_agent.bpf.maps import Map
+from seta_agent.desired.endpoints import HOST_ENDPOINT
 from seta_agent.programmer.errors import ProgrammingError
 from seta_agent.settings import Settings
+from seta_agent.tables import (
+    Backend,
+    Identity,
+    Policy,
+    PolicyDirection,
+    PolicyRule,
+    PortMatch,
+    Service,
+    ServicePort,
+)
 from tests.datapath.agent.conftest import on_a_node
+from tests.datapath.agent.lab import IP, OTHER, OWN
 from tests.datapath.agent.test_programmer import (
     WEB,
     contents,
@@ -90,9 +103,7 @@ async def test_a_restart_changes_no_packets_fate(lab, mode):
         for aggregation in ("none", "medium", "none"):  # other constants: the programs are loaded anew
             await lab.start(listed=False, monitor_aggregation=aggregation)
             await asyncio.sleep(0.1)
-            for table in vars(lab.tables).values():
-                table.synced = True
-            await lab.until(lambda: lab.agent.synced)
+            await lab.listed()
     assert stream.sent > 100
     assert (stream.received, stream.leaked) == (stream.sent, 0)
     after, last_links = {name: contents(lab.agent, name) for name in FILLED}, links(lab)
@@ -127,6 +138,57 @@ async def test_while_nothing_is_listed_nothing_is_removed(lab):
     assert not await lab.reaches(stranger, server)
 
 
+LATE = ("nodes", "identities", "admitted", "services", "remote_pods")
+NODE, RANGE = 16777300, 16777301  # identities of the other node, and of an address range
+GUARDED = f"cilium_policy_v2_{HOST_ENDPOINT:05d}"
+
+
+async def with_policy_from_every_table(lab):
+    """One whose entries come from named ports, the API server's node, a node's identity, and a Service's port."""
+    own = dataclasses.replace(OWN, kube_apiserver=True)
+    other = dataclasses.replace(OTHER, identity=NODE)
+    await lab.start(enable_host_firewall=True, nodes=(own, other))
+    tables = lab.tables
+    tables.identities.set(400, Identity(400, frozenset({"k8s:io.cilium.k8s.named-ports=web=80/UDP"})))
+    tables.admitted.set(NODE, Identity(NODE, frozenset({"reserved:remote-node"})))
+    tables.admitted.set(RANGE, Identity(RANGE, frozenset(), prefix=ipaddress.ip_network("198.51.100.0/24")))
+    port = ServicePort("https", "TCP", (), (Backend(IP("192.168.50.9"), 7443),))
+    tables.services.set(("default", "kubernetes"), Service("default", "kubernetes", (port,)))
+    for name, identity in (("ss-subject", 300), ("ss-server", 400), ("ss-api", 7), ("ss-node", NODE)):
+        set_selector(lab, name, identity)
+    egress = [entry("ss-server", ports=(PortMatch("UDP", name="web"),)), entry("ss-api"), entry("ss-node")]
+    rule = PolicyRule("ss-subject", None, PolicyDirection(default_deny=True, entries=tuple(egress)))
+    tables.policies.set("cnp.ns.p", Policy("cnp.ns.p", "p", 1, (rule,)))
+    deny = PolicyDirection(default_deny=True, entries=())
+    tables.policies.set("ccnp.h", Policy("ccnp.h", "h", 1, (PolicyRule("", deny, deny, nodes=("n1",)),)))
+    client, server = await lab.add_pod(5, 300), await lab.add_pod(7, 400)
+    await lab.applied()
+    return own, client, server
+
+
+@on_a_node
+async def test_what_is_listed_late_changes_nothing_before_it_is(lab):
+    own, client, server = await with_policy_from_every_table(lab)
+    names = ("cilium_lxc", "cilium_ipcache_v2", "cilium_policy_v2_00005", GUARDED)
+    before = {name: contents(lab.agent, name) for name in names}
+    assert len(before[GUARDED]) > len(before["cilium_policy_v2_00005"]) == 4
+    late = {name: dict(getattr(lab.tables, name)._rows) for name in LATE}
+    for name in LATE:
+        getattr(lab.tables, name)._rows.clear()
+    await lab.start(listed=False, nodes=(own,))
+    for table in (lab.tables.endpoints, lab.tables.policies, lab.tables.selector_sets):
+        table.synced = True
+    for name in LATE:
+        for key, row in late[name].items():
+            await lab.applied()
+            assert {name: contents(lab.agent, name) for name in names} == before
+            getattr(lab.tables, name).set(key, row)
+        getattr(lab.tables, name).synced = True
+    await lab.listed()
+    assert {name: contents(lab.agent, name) for name in names} == before
+    assert await lab.reaches(client, server)
+
+
 @on_a_node
 async def test_what_an_earlier_agent_left_is_corrected_once_everything_is_listed(lab):
     await populated(lab)
@@ -139,9 +201,7 @@ async def test_what_an_earlier_agent_left_is_corrected_once_everything_is_listed
     await lab.start(listed=False)
     await lab.applied()
     assert len(contents(lab.agent, "cilium_lb4_backends_v3")) == 3
-    for table in vars(lab.tables).values():
-        table.synced = True
-    await lab.until(lambda: lab.agent.synced)
+    await lab.listed()
     assert len(contents(lab.agent, "cilium_lb4_backends_v3")) == 2
     assert len(contents(lab.agent, "cilium_lxc")) == 4
     assert len(contents(lab.agent, "cilium_policy_v2_00007")) == 2

@@ -134,7 +134,7 @@ class Backend:
     def explain(self, source: str, destination: str, port: str) -> Json:
         """May `source` reach `destination`, and why. Raises BadRequestError, UnavailableError."""
         engine = self._programmer.policy_engine
-        if not engine.listed:
+        if not self._tables.policy_listed:
             raise UnavailableError("the policies have not been listed yet; try again in a moment")
         settings = self._settings
         explainer = Explainer(

@@ -77,7 +77,7 @@ def save_node(path: Path, node: Node) -> None:
 
 
 def load_node(path: Path) -> Node | None:
-    """The node as it was last known; None where that is not on disk."""
+    """The node as it was last known, but for its uid: another may have its name by now. None where some is missing."""
     try:
         fields = orjson.loads(path.read_bytes())
         return Node(
@@ -85,6 +85,9 @@ def load_node(path: Path) -> Node | None:
             internal_ips=tuple(ipaddress.ip_address(text) for text in fields["internal_ips"]),
             router_ips=tuple(ipaddress.ip_address(text) for text in fields["router_ips"]),
             pod_cidrs=tuple(ipaddress.ip_network(text) for text in fields["pod_cidrs"]),
+            identity=int(fields["identity"]),
+            kube_apiserver=bool(fields["kube_apiserver"]),
+            zone=str(fields["zone"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

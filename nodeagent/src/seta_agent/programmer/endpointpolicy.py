@@ -1,7 +1,7 @@
 """The policy of this node's endpoints, computed from tables when something about it changed. Called by `endpoints`.
 
-Endpoints of one identity with the same named ports share one result. Nothing is computed before policies and selector
-sets have been listed: half a listing would open what the whole one closes.
+Endpoints of one identity with the same named ports share one result. Nothing is to be computed before
+`tables.policy_listed`.
 """
 
 import collections
@@ -47,7 +47,7 @@ class PolicyEngine:
         self._host_changed = True
         tables.policies.subscribe(self._policy_changed, wake)
         tables.selector_sets.subscribe(self._set_changed, wake)
-        tables.identities.subscribe(self._identities.add)
+        tables.identities.subscribe(self._identities.add, wake)
         tables.nodes.subscribe(self._surroundings_changed)
         tables.admitted.subscribe(self._surroundings_changed)
         tables.services.subscribe(
@@ -67,10 +67,6 @@ class PolicyEngine:
     def named_ports(self) -> policy.Destinations:
         """Identity -> named ports of its pods."""
         return self._named
-
-    @property
-    def listed(self) -> bool:
-        return self._tables.policies.synced and self._tables.selector_sets.synced
 
     def concerned(self) -> set[int]:
         """Take over what changed since the last call: the identities whose policy may be another now."""

@@ -81,7 +81,7 @@ class EndpointStage:
             return "there is no such endpoint"
         if row.identity is None:
             return "it has no identity yet"
-        if not self.engine.listed:
+        if not self._tables.policy_listed:
             return "the policies have not been listed yet"
         return self.errors.get(number, "")
 
@@ -108,11 +108,11 @@ class EndpointStage:
         self.host.recheck()
 
     async def apply(self, setup: NodeSetup, own: Node, netlink: OnNetlink) -> None:
-        """Bring the kernel up to date. Nothing but removals happens before policies have been listed."""
+        """Bring the kernel up to date. Nothing but removals happens before `policy_listed`."""
         if not self._tables.endpoints.synced:
             return
         await self._remove_gone(setup, netlink)
-        if not self.engine.listed:
+        if not self._tables.policy_listed:
             return
         concerned = self.engine.concerned()
         self._dirty |= {row.id for row in self._tables.endpoints if row.identity in concerned}
@@ -211,8 +211,7 @@ class EndpointStage:
         for row in rows:
             entries = endpoints.of_endpoint(row, flags_of(self.engine.of(row), audit=row.audit), *layout)
             reconciler.set(("1-endpoint", str(row.id)), entries)
-        if self._tables.nodes.synced:
-            reconciler.complete()
+        reconciler.complete()
         reconciler.apply()
 
     def _write_opt_outs(self, maps: KernelMaps) -> None:

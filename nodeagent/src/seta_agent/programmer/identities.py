@@ -6,6 +6,8 @@ what is known of a single address.
 
 A range is split into narrower ones while traffic flows. So the ranges that go leave before the policy maps change, and
 those that come are written after: `apply` runs before the endpoints' stage, `apply_new_ranges` after it.
+
+What other nodes and ranges are called waits for `tables.policy_listed`: from less they would be called otherwise.
 """
 
 from collections.abc import Callable
@@ -60,20 +62,26 @@ class IdentityStage:
 
     def apply(self, maps: KernelMaps) -> int:
         """Bring the kernel up to date but for new ranges: how many entries changed."""
+        tables = self._tables
         dirty, self._dirty = self._dirty, set()
         if ("1-node", self._node_name) in dirty:
             dirty |= self._take_own_addresses(maps)
         if any(source == "1-node" for source, _ in dirty):
             dirty |= self._take_pod_cidrs()
+        if not tables.policy_listed:
+            self._dirty |= {owner for owner in dirty if self._waits(owner)}
+            dirty -= self._dirty
         self._new_ranges |= {owner for owner in dirty if owner[0] == RANGE and self._entries(*owner, maps)}
         changed = self._write(dirty - self._new_ranges, maps)
-        tables = self._tables
-        if all(table.synced for table in (tables.endpoints, tables.nodes, tables.remote_pods, tables.admitted)):
+        if tables.listed:
             # Ranges that an earlier agent left are wanted: they must not go before they come again.
             if not maps.reconciler(IPCACHE).is_complete:
                 changed += self.apply_new_ranges(maps)
             maps.reconciler(IPCACHE).complete()
         return changed + (maps.reconciler(IPCACHE).apply() if maps.reconciler(IPCACHE).pending else 0)
+
+    def _waits(self, owner: tuple[str, str]) -> bool:
+        return owner[0] == RANGE or (owner[0] == "1-node" and owner[1] != self._node_name)
 
     def apply_new_ranges(self, maps: KernelMaps) -> int:
         """After the policy maps know the identities: how many entries changed."""

@@ -144,7 +144,7 @@ class NodeProgrammer:
         return tuple(sorted(found.by_egress[egress].default_deny)) if found else ()
 
     def enforced(self) -> dict[str, int] | None:
-        """Name of each policy that the kernel enforces -> its generation; None before policies have been listed."""
+        """Name of each policy that the kernel enforces -> its generation; None before `tables.policy_listed`."""
         return self._endpoints.enforced
 
     def on_enforced(self, listener: Callable[[], None]) -> None:
@@ -249,7 +249,7 @@ class NodeProgrammer:
                 await stage()
             except (BpfError, ProgrammingError) as error:
                 failures.append(str(error))
-        if not failures and self._all_listed():
+        if not failures and self._tables.listed:
             try:
                 self._finish()
             except ProgrammingError as error:
@@ -353,13 +353,6 @@ class NodeProgrammer:
                 log.warning("cutting_failed", reason=str(error))
                 self._judged.set()
             await asyncio.sleep(CUT_SECONDS)
-
-    def _all_listed(self) -> bool:
-        tables = self._tables
-        return self._endpoints.engine.listed and all(
-            table.synced
-            for table in (tables.endpoints, tables.nodes, tables.remote_pods, tables.admitted, tables.services)
-        )
 
     async def _on_host(self, work: Callable[[HostDevices], None]) -> None:
         host = self._need_host()
