@@ -88,6 +88,19 @@ async def test_native_routing_needs_no_tunnel_and_sets_direct_routes_when_told_t
 
 
 @on_a_node
+async def test_a_node_that_cannot_be_routed_to_keeps_nobody_back(lab, monkeypatch):
+    monkeypatch.setattr(node, "RETRY_SECONDS", 0.1)
+    far = dataclasses.replace(OTHER, internal_ips=(IP("203.0.113.9"),))
+    await lab.start(routing_mode="native", auto_direct_node_routes=True, nodes=(OWN, far))
+    assert "the route to 10.1.2.0/24 cannot be set" in lab.agent.status()["route_errors"][0]
+    assert (lab.agent.status()["failure"], lab.agent.failing_since) == ("", None)
+    await lab.add_pod(5)
+    ip("route", "add", "203.0.113.0/24", "dev", "ens5")
+    await lab.until(lambda: not lab.agent.status()["route_errors"])
+    assert "10.1.2.0/24 via 203.0.113.9" in ip("route")
+
+
+@on_a_node
 async def test_changing_the_mode_removes_what_the_other_needed(lab):
     await lab.start()
     await lab.start(routing_mode="native")

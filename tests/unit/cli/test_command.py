@@ -32,7 +32,13 @@ STATUS = {
     "l2_announcements": {"enabled": False},
     "probes": {"health_check_node_ports": 2, "errors": {}},
     "drops": {"Policy denied": 12, "No mapping for NAT masquerade": 3},
-    "programmer": {"synced": True, "native_devices": ["ens5"], "acceleration": {}, "services_left_out": 0},
+    "programmer": {
+        "synced": True,
+        "native_devices": ["ens5"],
+        "acceleration": {},
+        "services_left_out": 0,
+        "route_errors": [],
+    },
 }
 
 
@@ -332,6 +338,12 @@ def test_status_says_why_nothing_is_announced():
 def test_status_says_how_many_services_have_no_room():
     text = status.status({**STATUS, "programmer": {**STATUS["programmer"], "services_left_out": 7}}, verbose=False)
     assert ", 7 left out for want of room: raise bpf.lbMapMax" in text
+
+
+def test_status_says_which_routes_cannot_be_set():
+    errors = ["the route to 10.0.2.0/24 cannot be set", "the route to 10.0.3.0/24 cannot be set"]
+    data = {**STATUS, "programmer": {**STATUS["programmer"], "route_errors": errors}}
+    assert f"{STATUS['routing']}; {errors[0]}, and 1 more" in status.status(data, verbose=False)
 
 
 def test_status_says_which_devices_run_xdp_and_why_others_do_not():

@@ -13,7 +13,7 @@ def status(data: Item, *, verbose: bool) -> str:
         ["Node:", data["node"]],
         ["Kubernetes:", _kubernetes(data["watches"])],
         ["Datapath:", _ok(data["sentence"])],
-        ["Routing:", data["routing"]],
+        ["Routing:", _routing(data["routing"], data["programmer"]["route_errors"])],
         ["Masquerading:", "IPv4 by eBPF" if data["masquerade"] else "Disabled"],
         ["KubeProxyReplacement:", str(data["kube_proxy_replacement"])],
         ["XDP acceleration:", _acceleration(data["programmer"]["acceleration"])],
@@ -40,6 +40,12 @@ def _kubernetes(watches: list[Item]) -> str:
         return f"Ok   {len(watches)} watches"
     first = broken[0]
     return f"{len(broken)} of {len(watches)} watches fail: {first['name']}: {first['error'] or 'not listed yet'}"
+
+
+def _routing(mode: str, errors: list[str]) -> str:
+    """How packets reach other nodes, and the first route that cannot be set."""
+    more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
+    return f"{mode}; {errors[0]}{more}" if errors else mode
 
 
 def _services(count: int, left_out: int) -> str:

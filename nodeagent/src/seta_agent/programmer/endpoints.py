@@ -7,7 +7,7 @@ the endpoint's flags, then loses its old entries. A removed endpoint loses its c
 
 import asyncio
 import dataclasses
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import structlog
 
@@ -17,7 +17,7 @@ from seta_agent.desired.endpoints import HOST_ENDPOINT
 from seta_agent.programmer import cutoff, gc
 from seta_agent.programmer.endpointpolicy import EndpointPolicy, PolicyEngine
 from seta_agent.programmer.errors import ProgrammingError
-from seta_agent.programmer.hostdevices import HostDevices
+from seta_agent.programmer.hostdevices import HostDevices, OnNetlink
 from seta_agent.programmer.hostendpoint import HostStage, flags_of
 from seta_agent.programmer.kernelmaps import KernelMaps
 from seta_agent.programmer.nodesetup import NodeSetup
@@ -27,7 +27,6 @@ from seta_agent.tables import Endpoint, Node, Tables
 
 LXC = "cilium_lxc"
 SOCKET_OPT_OUT = "seta_sock_optout"
-OnNetlink = Callable[[Callable[[HostDevices], None]], Awaitable[None]]  # runs it in the netlink thread
 log = structlog.get_logger()
 
 

@@ -6,7 +6,7 @@ DHCP or other daemons set stays. Blocking; needs CAP_NET_ADMIN.
 
 import dataclasses
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import pyroute2
@@ -31,6 +31,9 @@ class Device:
     name: str
     index: int
     mtu: int
+
+
+OnNetlink = Callable[[Callable[["HostDevices"], None]], Awaitable[None]]  # runs it in the netlink thread
 
 
 class HostDevices:

@@ -16,7 +16,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from seta_agent.bpf.errors import BpfError
 from seta_agent.bpf.maps import Array
-from seta_agent.desired import lbnode, routes
+from seta_agent.desired import lbnode
 from seta_agent.programmer import cutoff, gc
 from seta_agent.programmer.endpointpolicy import PolicyEngine
 from seta_agent.programmer.endpoints import EndpointStage
@@ -24,6 +24,7 @@ from seta_agent.programmer.errors import ProgrammingError
 from seta_agent.programmer.hostdevices import Device, HostDevices
 from seta_agent.programmer.identities import IPCACHE, LXC, IdentityStage
 from seta_agent.programmer.kernelmaps import KernelMaps
+from seta_agent.programmer.noderoutes import RouteStage
 from seta_agent.programmer.nodesetup import NodeSetup
 from seta_agent.programmer.services import ServiceStage
 from seta_agent.programmer.stale import StaleUdp
@@ -51,10 +52,10 @@ class NodeProgrammer:
         self._services = ServiceStage(settings, tables, self._wake.set)
         self._identities = IdentityStage(tables, settings.node_name, self._wake.set)
         self._endpoints = EndpointStage(settings, tables, self._wake.set)
+        self._routes = RouteStage(settings, tables, self._wake.set)
         self._netlink_thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="netlink")
         self._host: HostDevices | None = None  # used in the netlink thread only
         self._own: Node | None = None  # the node's row that the kernel is set up for
-        self._routes_dirty = True
         self._devices_dirty = False
         self._applied = asyncio.Condition()
         self._failure = ""  # why the last pass did not get through, "" if it did
@@ -68,7 +69,6 @@ class NodeProgrammer:
         self._replaced = 0  # endpoints and addresses that had got another policy or identity, when last looked
         self._cut = 0  # connections that were cut, or let go on
         self._stale = StaleUdp(settings, tables, lambda: self._setup.maps)
-        tables.nodes.subscribe(self._node_changed, self._wake.set)
 
     @property
     def synced(self) -> bool:
@@ -174,6 +174,7 @@ class NodeProgrammer:
             "endpoints_programmed": len(self._endpoints.programmed),
             "services_left_out": self._services.left_out,
             "endpoint_errors": dict(self._endpoints.errors),
+            "route_errors": list(self._routes.errors),
             "policies_waiting": sorted(self._endpoints.engine.index.waiting),
             "passes": self._passes,
             "last_pass_seconds": round(self._pass_seconds, 6),
@@ -203,10 +204,6 @@ class NodeProgrammer:
         """How many batches the kernel refused for a map since the start."""
         return self._setup.maps.errors(name)
 
-    def _node_changed(self, _name: str) -> None:
-        self._routes_dirty = True
-        self._wake.set()
-
     async def _set_up(self, own: Node) -> None:
         """At start, and when the node's own addresses change: all stages then look at everything again."""
         host = self._need_host()
@@ -227,7 +224,8 @@ class NodeProgrammer:
         while True:
             await self._wake.wait()
             await self._pass()
-            if (self._failure or self._endpoints.retry()) and self._retry is None:
+            failed = [self._endpoints.retry(), self._routes.retry(), bool(self._failure)]
+            if any(failed) and self._retry is None:
                 self._retry = asyncio.get_running_loop().call_later(RETRY_SECONDS, self._try_again)
 
     def _try_again(self) -> None:
@@ -294,16 +292,7 @@ class NodeProgrammer:
         if changed:
             log.info("node_changed", addresses=[str(ip) for ip in own.internal_ips + own.router_ips])
             await self._set_up(own)
-        if not (self._routes_dirty and self._tables.nodes.synced and self._tables.endpoints.synced):
-            return
-        self._routes_dirty = False
-        wanted = routes.to_nodes(self._settings, own, self._tables.nodes, self._setup.native_mtu)
-        for endpoint in self._tables.endpoints:
-            wanted += routes.to_endpoint(endpoint, own)[0]
-        failed = await self._in_netlink_thread(lambda: host.sync_routes(wanted))
-        if failed:
-            self._routes_dirty = True
-            raise ProgrammingError("; ".join(failed))
+        await self._routes.apply(own, self._setup.native_mtu, self._on_host)
 
     async def _apply_identities(self) -> None:
         self._identities.apply(self._setup.maps)
@@ -323,7 +312,8 @@ class NodeProgrammer:
         self._services.reread()
         self._endpoints.recheck()
         self._setup.attached = False
-        self._routes_dirty = self._devices_dirty = True
+        self._routes.recheck()
+        self._devices_dirty = True
         self._wake.set()
 
     async def _recheck_regularly(self) -> None:
