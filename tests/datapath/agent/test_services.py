@@ -1,5 +1,6 @@
 """Services of every kind on real maps: written, changed, kept over a restart, and gone."""
 
+import asyncio
 import dataclasses
 import ipaddress
 import subprocess
@@ -50,6 +51,33 @@ def fronts(lab):
 
 def ip(*words):
     subprocess.run(["ip", *words], check=True)
+
+
+def many(count):
+    """(namespace, name) -> a service with a Maglev table of its own."""
+    rows = {}
+    for number in range(count):
+        backend = Backend(IP(f"10.1.2.{number % 250}"), 8000 + number, node="n2")
+        front = Frontend(100 + number, "NodePort", IP("0.0.0.0"), 30100 + number)
+        port = ServicePort("http", "TCP", (front,), (backend,))
+        rows["ns", f"s{number}"] = Service("ns", f"s{number}", (port,), type="NodePort", algorithm="maglev")
+    return rows
+
+
+@on_a_node
+async def test_others_have_their_turn_while_maglev_tables_are_made(lab):
+    await lab.start(bpf_lb_maglev_table_size=251)
+    for key, row in many(400).items():
+        lab.tables.services.set(key, row)
+    before, turns = lab.agent.status()["passes"], []
+    while len(lab.agent.dump_map("cilium_lb4_maglev")[0]) < 400:
+        turns.append(lab.agent.status()["passes"] - before)
+        await asyncio.sleep(0)
+    assert {1, 2, 3, 4} <= set(turns)  # after each pass, which makes 64 of them
+    for key in many(400):
+        lab.tables.services.delete(key)
+    await lab.applied()
+    assert not len(lab.agent.dump_map("cilium_lb4_maglev")[0])
 
 
 @on_a_node

@@ -8,6 +8,7 @@ So tables may follow later than slots, some at a time, and after a restart they 
 import base64
 from collections.abc import Mapping
 
+from seta_agent.bpf.maps import Map
 from seta_agent.desired import maglev
 from seta_agent.desired.lbids import BackendIds, Owner
 from seta_agent.programmer.kernelmaps import KernelMaps
@@ -74,8 +75,8 @@ class MaglevTables:
                 if members not in groups and len(groups) >= limit:
                     break
                 groups.setdefault(members, []).append(number)
-        for members, numbers in groups.items():
-            self._install(members, numbers)
+        if groups:
+            self._install(groups)
         return sum(map(len, groups.values()))
 
     def delete(self) -> int:
@@ -84,8 +85,7 @@ class MaglevTables:
         for number in gone:
             del self._due[number]
             self._made.pop(number, None)
-            if _key(number) in self._outer.installed:
-                self._outer.remove(_key(number))
+        self._outer.remove_all([key for key in map(_key, gone) if key in self._outer.installed])
         for number in [one for one in self._due if self._made.get(one) == self._wanted[one][1]]:
             del self._due[number]
         return len(gone)
@@ -93,16 +93,18 @@ class MaglevTables:
     def close(self) -> None:
         self._outer.close()
 
-    def _install(self, members: Members, numbers: list[int]) -> None:
-        """One inner map, shared by the frontends that have the same backends."""
-        content = maglev.table([self._ids.backend(one) for one in members], members, self._size, self._seed)
-        inner = self._maps.new_table(INNER, content)
+    def _install(self, groups: Mapping[Members, list[int]]) -> None:
+        """One inner map per group, shared by the frontends that have the same backends."""
+        made: dict[Members, Map] = {}
         try:
-            for number in numbers:
-                self._outer.install(_key(number), inner)
-                self._made[number] = members
+            for members in groups:
+                content = maglev.table([self._ids.backend(one) for one in members], members, self._size, self._seed)
+                made[members] = self._maps.new_table(INNER, content)
+            self._outer.install_all({_key(one): made[members] for members, all_of in groups.items() for one in all_of})
         finally:
-            inner.close()
+            for inner in made.values():
+                inner.close()
+        self._made |= {number: members for members, numbers in groups.items() for number in numbers}
 
 
 def _key(number: int) -> bytes:

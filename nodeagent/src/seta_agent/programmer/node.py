@@ -224,6 +224,7 @@ class NodeProgrammer:
         while True:
             await self._wake.wait()
             await self._pass()
+            await asyncio.sleep(0)  # a pass that woke the next one, and waited for nothing: now others have a turn
             failed = [self._endpoints.retry(), self._routes.retry(), bool(self._failure)]
             if any(failed) and self._retry is None:
                 self._retry = asyncio.get_running_loop().call_later(RETRY_SECONDS, self._try_again)
