@@ -301,6 +301,25 @@ async def test_a_full_policy_map_drops_what_is_missing_and_says_so(lab):
 
 
 @on_a_node
+async def test_a_policy_that_does_not_fit_is_not_written_again_and_again(lab, monkeypatch):
+    monkeypatch.setattr(node, "RETRY_SECONDS", 0.05)
+    await lab.start(bpf_policy_map_max=8)
+    await lab.add_pod(7, 400)
+    set_selector(lab, "ss-subject", 400)
+    set_selector(lab, "ss-many", *range(1000, 1020))
+    set_policy(lab, entry("ss-many"))
+    await lab.until(lambda: "map is full" in lab.agent.status()["endpoint_errors"].get(7, ""))
+    maps = lab.agent._setup.policy_maps
+    maps.take_changed()
+    installed, removed = dict(maps._outer.installed), []
+    monkeypatch.setattr(maps._outer, "remove", removed.append)
+    passes = lab.agent.status()["passes"]
+    await lab.until(lambda: lab.agent.status()["passes"] >= passes + 3)
+    assert 7 in lab.agent.status()["endpoint_errors"]
+    assert (dict(maps._outer.installed), removed, maps.take_changed()) == (installed, [], set())
+
+
+@on_a_node
 async def test_a_changed_router_address_is_taken_over(lab):
     await lab.start()
     one, other = await lab.add_pod(5), await lab.add_pod(6)

@@ -95,10 +95,9 @@ class EndpointStage:
             for number, found in self.programmed.items()
         }
 
-    def retry(self) -> bool:
-        """Look again at what failed: whether there is any."""
+    def retry(self) -> None:
+        """Look again at what failed."""
         self._dirty |= self.errors.keys()
-        return bool(self.errors)
 
     def recheck(self) -> None:
         """Look at every endpoint again: its links, routes and maps."""

@@ -53,6 +53,11 @@ class MapReconciler:
         freed = sum(key not in entries and key not in self._rivals for key in old)
         return sum(key not in self._wanted for key in entries) - freed <= self.room
 
+    @property
+    def has_stale(self) -> bool:
+        """Whether the kernel holds what nobody wants."""
+        return any(key not in self._wanted for key in self._kernel)
+
     def kernel_keys(self) -> Iterable[bytes]:
         return self._kernel.keys()
 

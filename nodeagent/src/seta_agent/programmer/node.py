@@ -31,7 +31,7 @@ from seta_agent.programmer.stale import StaleUdp
 from seta_agent.settings import Settings
 from seta_agent.tables import Endpoint, Node, Service, Tables
 
-RETRY_SECONDS = 1.0
+RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1.0, 30.0  # doubled while the same fails again
 RECHECK_SECONDS = 300.0  # strangers' changes to our maps, routes and links are corrected at least so often
 COLLECT_SECONDS = 60.0
 CUT_SECONDS = 1.0
@@ -61,6 +61,8 @@ class NodeProgrammer:
         self._failure = ""  # why the last pass did not get through, "" if it did
         self.failing_since: float | None = None  # monotonic seconds; None: the last pass got through
         self._retry: asyncio.TimerHandle | None = None  # when what failed is tried again; one for all
+        self._failed: Any = None  # what failed when that was last decided
+        self._pause = RETRY_SECONDS
         self._synced = False
         self._passes = 0
         self._pass_seconds = 0.0
@@ -225,12 +227,21 @@ class NodeProgrammer:
             await self._wake.wait()
             await self._pass()
             await asyncio.sleep(0)  # a pass that woke the next one, and waited for nothing: now others have a turn
-            failed = [self._endpoints.retry(), self._routes.retry(), bool(self._failure)]
-            if any(failed) and self._retry is None:
-                self._retry = asyncio.get_running_loop().call_later(RETRY_SECONDS, self._try_again)
+            if self._retry is None:
+                self._retry_later()
+
+    def _retry_later(self) -> None:
+        """What failed, if anything: soon where it is something new, less and less often where it is not."""
+        failed = self._failure, dict(self._endpoints.errors), self._routes.errors
+        if any(failed):
+            self._pause = min(2 * self._pause, LONGEST_RETRY_SECONDS) if failed == self._failed else RETRY_SECONDS
+            self._retry = asyncio.get_running_loop().call_later(self._pause, self._try_again)
+        self._failed = failed
 
     def _try_again(self) -> None:
         self._retry = None
+        self._endpoints.retry()
+        self._routes.retry()
         self._wake.set()
 
     async def _pass(self) -> None:

@@ -28,10 +28,9 @@ class RouteStage:
         self.errors: list[str] = []  # a sentence for each route that the kernel refuses
         tables.nodes.subscribe(self._node_changed, wake)
 
-    def retry(self) -> bool:
-        """Try again what failed: whether there is any."""
+    def retry(self) -> None:
+        """Try again what failed."""
         self._dirty |= bool(self.errors)
-        return bool(self.errors)
 
     def recheck(self) -> None:
         """Compare with the kernel's in the next pass."""

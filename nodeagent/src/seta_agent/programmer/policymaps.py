@@ -18,6 +18,7 @@ class PolicyMaps:
         self._inner: dict[int, MapReconciler] = {}  # endpoint id -> its map
         self._outer = maps.outer(OUTER)
         self._changed: set[int] = set()  # endpoints whose map got or lost entries while it was in use
+        self._too_many: dict[int, tuple[Entries, BpfError]] = {}  # endpoint id -> what does not fit
 
     @property
     def layout(self) -> tuple[Dtype, Dtype]:
@@ -27,8 +28,12 @@ class PolicyMaps:
         """Write what is new, then let the datapath find the map. What is stale stays until `drop_stale`.
 
         `BpfError(FULL)` where it does not fit: with all denies in, what is missing is dropped; with a deny missing
-        the map is not installed, and all is dropped.
+        the map is not installed, and all is dropped. The same entries again change nothing.
         """
+        too_many = self._too_many.pop(endpoint_id, None)
+        if too_many and too_many[0] == entries:
+            self._too_many[endpoint_id] = too_many
+            raise BpfError(too_many[1].operation, Reason.FULL, number=too_many[1].number)
         inner = self._inner.get(endpoint_id)
         if inner is None:
             inner = self._inner[endpoint_id] = self._maps.policy_map(endpoint_id)
@@ -43,7 +48,7 @@ class PolicyMaps:
         except BpfError as error:
             if error.reason is not Reason.FULL:
                 raise
-            self._rebuild(endpoint_id, inner, denies)
+            self._make_room(endpoint_id, inner, entries)
         self._outer.install(_key(endpoint_id), inner.map)
 
     def drop_stale(self, endpoint_id: int) -> None:
@@ -54,6 +59,7 @@ class PolicyMaps:
     def remove(self, endpoint_id: int) -> None:
         """Out of the datapath's sight, then away."""
         self._outer.remove(_key(endpoint_id))
+        self._too_many.pop(endpoint_id, None)
         inner = self._inner.pop(endpoint_id, None)
         if inner:
             inner.map.close()
@@ -75,6 +81,7 @@ class PolicyMaps:
     def recheck(self) -> None:
         """Read everything again, as after a restart."""
         self._outer.read()
+        self._too_many.clear()
         for inner in self._inner.values():
             inner.read()
 
@@ -88,11 +95,24 @@ class PolicyMaps:
         at = field_of(self.layout[1], "deny")[1]
         return {key for key, value in entries.items() if value[at]}
 
-    def _rebuild(self, endpoint_id: int, inner: MapReconciler, denies: set[bytes]) -> None:
-        """No room beside the old entries: the endpoint is cut off while they make way."""
-        self._outer.remove(_key(endpoint_id))
-        inner.delete()
-        inner.write(denies.__contains__)
+    def _make_room(self, endpoint_id: int, inner: MapReconciler, entries: Entries) -> None:
+        """No room beside the old entries: the endpoint is cut off while they make way, where there are any."""
+        if inner.has_stale:
+            self._outer.remove(_key(endpoint_id))
+            inner.delete()
+        try:
+            self._write_again(endpoint_id, inner, self._denies(entries))
+        except BpfError as error:
+            if error.reason is Reason.FULL:
+                self._too_many[endpoint_id] = entries, error
+            raise
+
+    def _write_again(self, endpoint_id: int, inner: MapReconciler, denies: set[bytes]) -> None:
+        try:
+            inner.write(denies.__contains__)
+        except BpfError:
+            self._outer.remove(_key(endpoint_id))
+            raise
         try:
             inner.write()
         finally:
