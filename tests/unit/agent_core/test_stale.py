@@ -1,9 +1,13 @@
 """Changes of services in; whether a UDP backend left, and what frontends offer, out."""
 
+import errno
 import ipaddress
+import struct
+from types import SimpleNamespace
 
 import pytest
 
+from seta_agent.programmer import sockdiag
 from seta_agent.programmer.offers import UdpBackends
 from seta_agent.tables import Backend, Frontend, Service, ServicePort, Table
 
@@ -54,3 +58,12 @@ def test_what_is_offered_follows_the_services():
     assert known.offers() == {17: frozenset({FIRST, SECOND})}
     services.delete(DNS)
     assert known.offers() == {}
+
+
+def test_a_kernel_without_udp_diag_is_a_sentence(monkeypatch):
+    diag = sockdiag.SockDiag()
+    answer = sockdiag.HEADER.pack(sockdiag.HEADER.size + 4, sockdiag.NLMSG_ERROR, 0, 1, 0)
+    answer += struct.pack("=i", -errno.ENOENT)
+    monkeypatch.setattr(diag, "_socket", SimpleNamespace(send=len, recv=lambda _size: answer, close=diag._socket.close))
+    with diag, pytest.raises(sockdiag.DiagError, match="CONFIG_INET_UDP_DIAG"):
+        list(diag.connected())

@@ -58,8 +58,11 @@ class SockDiag:
         """Every connected UDP socket, of both families. `DiagError`."""
         for family in (socket.AF_INET, socket.AF_INET6):
             self._send(SOCK_DIAG_BY_FAMILY, DUMP, family, ESTABLISHED, bytes(ID_SIZE))
-            for content in self._answers():
-                yield _udp_socket(content)
+            try:
+                for content in self._answers():
+                    yield _udp_socket(content)
+            except FileNotFoundError:
+                raise DiagError("this kernel does not list UDP sockets: it has no CONFIG_INET_UDP_DIAG") from None
 
     def close_for_owner(self, found: UdpSocket) -> bool:
         """Whether it was still there. `DiagError` where the kernel cannot or may not."""

@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +87,7 @@ def close_sockets(maps: KernelMaps, offers: Offers, namespaces: Iterable[Path]) 
         return 0
     closed = _close_here(led)
     for path in namespaces:
-        with contextlib.suppress(OSError):  # a namespace that has ended
+        with contextlib.suppress(OSError, BrokenExecutor):  # a namespace that has ended, or lets nobody in
             netns_fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 closed += devices.in_netns(netns_fd, _close_here, led)
