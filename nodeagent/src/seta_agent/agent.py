@@ -15,7 +15,7 @@ import structlog
 from seta_agent import cep, health, policystatus, process
 from seta_agent.api.backend import Backend
 from seta_agent.api.server import ApiServer
-from seta_agent.cni import install, statefiles
+from seta_agent.cni import install, statefiles, uninstall
 from seta_agent.cni.admission import Admission
 from seta_agent.cni.commands import Commands
 from seta_agent.cni.datapath import KernelDatapath
@@ -61,6 +61,7 @@ class Agent:
         self._health = health.server(self._readiness.sentence)
         self._probes = NodeProbes(settings, self._tables, lambda: self._programmer.failing_since)
         self._resolver = IdentityResolver(self._tables, client, settings.cluster_name, label_filter)
+        self._own_pod = uninstall.OwnPod(client, settings.pod_name)
         self._installer = install.Installer(paths, exclusive=settings.cni_exclusive)
         backend = Backend(
             settings,
@@ -80,12 +81,14 @@ class Agent:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         await self._api.open()
+        own_pod = asyncio.create_task(self._own_pod.run())  # to the end: what it says is asked for then
         try:
             await self._until(stop)
         finally:
             self._health.close()
             await self._api.close()
         uninstalled = await self._is_uninstalled()
+        own_pod.cancel()
         if uninstalled:
             self._installer.uninstall()
         await self._l2.end(uninstalled=uninstalled)
@@ -94,7 +97,7 @@ class Agent:
     async def _is_uninstalled(self) -> bool:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(UNINSTALL_SECONDS):
-                return await install.is_uninstalled(self._client)
+                return await uninstall.is_uninstalled(self._client, self._own_pod)
         return False
 
     async def _until(self, stop: asyncio.Event) -> None:

@@ -61,6 +61,7 @@ class Settings(pydantic.BaseModel):
 
     # Who and where: from the environment, not from the ConfigMap.
     node_name: str = ""
+    pod_name: str = ""  # the agent's own
     bpf_root: pathlib.Path = pathlib.Path("/sys/fs/bpf")  # a bpffs; maps in tc/globals, links in seta/links
     proc_sys: pathlib.Path = pathlib.Path("/proc/sys")  # /host/proc/sys where a container's own is read-only
     netns_dir: pathlib.Path = pathlib.Path("/run/netns")  # the host's: pods' network namespaces by name
@@ -213,6 +214,7 @@ def read(directory: pathlib.Path = CONFIG_DIRECTORY) -> Settings:
         if file.is_file():
             values[field] = file.read_text(encoding="utf-8").strip()
     values["node_name"] = os.environ.get("K8S_NODE_NAME", values.get("node_name", ""))
+    values["pod_name"] = os.environ.get("K8S_POD_NAME", values.get("pod_name", ""))
     for field, mounted in MOUNTED.items():
         if field not in values and mounted.is_dir():
             values[field] = mounted

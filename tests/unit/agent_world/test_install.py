@@ -4,13 +4,8 @@ import json
 
 import pytest
 
-from seta_agent.cni import install
 from seta_agent.cni.install import Installer
-from seta_agent.kube import KubeClient
-from seta_agent.kube_access import Access
 from seta_agent.paths import Paths
-
-DAEMONSET = "/apis/apps/v1/namespaces/kube-system/daemonsets/seta"
 
 
 @pytest.fixture
@@ -70,36 +65,3 @@ def test_what_somebody_changed_is_corrected_and_what_is_right_is_left_alone(path
 def test_a_write_leaves_no_half_files(paths):
     Installer(paths, exclusive=True).install()
     assert names(paths.cni_bin) == ["seta-cni"]
-
-
-@pytest.fixture
-async def client(api):
-    made = KubeClient(Access(api.url, None))
-    yield made
-    await made.close()
-
-
-async def asked(client, tmp_path) -> bool:
-    return await install.is_uninstalled(client, tmp_path / "no-account")
-
-
-async def test_a_running_daemonset_means_an_upgrade(api, client, tmp_path):
-    api.put(DAEMONSET, {})
-    assert not await asked(client, tmp_path)
-
-
-async def test_a_daemonset_that_is_being_deleted_means_uninstalled(api, client, tmp_path):
-    api.put(DAEMONSET, {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}})
-    assert await asked(client, tmp_path)
-
-
-@pytest.mark.parametrize(("status", "uninstalled"), [(0, True), (401, True), (403, True), (500, False)])
-async def test_what_the_api_server_says_decides(api, client, tmp_path, status, uninstalled):
-    api.status = status
-    assert await asked(client, tmp_path) is uninstalled
-
-
-async def test_without_an_api_server_nothing_is_taken_away(tmp_path):
-    client = KubeClient(Access("http://127.0.0.1:1", None))
-    assert not await asked(client, tmp_path)
-    await client.close()

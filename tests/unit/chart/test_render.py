@@ -108,7 +108,7 @@ def test_the_api_server_is_where_the_values_say(render):
 
 def test_without_those_values_the_pods_environment_is_kubernetes_own(render):
     env = [variable["name"] for variable in container(render(), "DaemonSet")["env"]]
-    assert env == ["K8S_NODE_NAME"]
+    assert env == ["K8S_NODE_NAME", "K8S_POD_NAME"]
 
 
 def test_paths_on_the_host_follow_the_values(render):

@@ -12,8 +12,6 @@ import orjson
 import structlog
 
 from seta_agent.cni import statefiles
-from seta_agent.kube import KubeClient, KubeError
-from seta_agent.kube_access import SERVICE_ACCOUNT, own_namespace
 from seta_agent.paths import Paths
 
 log = structlog.get_logger()
@@ -78,18 +76,6 @@ class Installer:
             if path.suffix in CONFIG_SUFFIXES and path.name != CONFLIST and path.is_file():
                 path.rename(path.with_name(path.name + BACKUP))
                 log.info("cni_config_set_aside", file=path.name)
-
-
-async def is_uninstalled(client: KubeClient, account: Path = SERVICE_ACCOUNT) -> bool:
-    """Whether our DaemonSet is gone or going; False where the API server does not say.
-
-    Our own rights being gone means the same: `helm uninstall` takes them away right after the DaemonSet.
-    """
-    try:
-        found = await client.get(f"/apis/apps/v1/namespaces/{own_namespace(account)}/daemonsets/{DAEMONSET}")
-    except KubeError as error:
-        return error.gone or error.forbidden
-    return bool(found["metadata"].get("deletionTimestamp"))
 
 
 def _ensure(path: Path, content: bytes, mode: int) -> None:
