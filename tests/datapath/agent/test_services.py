@@ -65,6 +65,24 @@ def many(count):
 
 
 @on_a_node
+async def test_with_a_full_map_a_restart_keeps_the_services_that_had_room(lab):
+    await lab.start(bpf_lb_map_max=256)
+    rows = many(300)
+    for key in sorted(rows, reverse=True)[:60]:
+        lab.tables.services.set(key, rows[key])
+    await lab.applied()
+    served = fronts(lab)
+    for key, row in rows.items():
+        lab.tables.services.set(key, row)
+    await lab.applied()
+    before = fronts(lab)
+    assert served.items() < before.items()
+    assert lab.agent.status()["services_left_out"] > 0
+    await lab.start()
+    assert fronts(lab) == before
+
+
+@on_a_node
 async def test_others_have_their_turn_while_maglev_tables_are_made(lab):
     await lab.start(bpf_lb_maglev_table_size=251)
     for key, row in many(400).items():

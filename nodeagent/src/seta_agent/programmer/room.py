@@ -5,7 +5,7 @@ without their service. So services are let in whole, and those for which there i
 (bpf.lbMapMax is too small then); what is in stays in. They are looked at again when others have gone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import structlog
 
@@ -24,11 +24,14 @@ class Room:
         self.left_out: set[Owner] = set()
         self._told = 0
 
-    def let_in(self, reconcilers: Mapping[str, MapReconciler], wanted: Wanted) -> set[Owner]:
-        """Want these entries, but for those of services that do not fit: which fit. The others keep what they had."""
+    def let_in(self, reconcilers: Mapping[str, MapReconciler], wanted: Wanted, order: Iterable[Owner]) -> set[Owner]:
+        """Want these entries, but for those of services that do not fit: which fit. The others keep what they had.
+
+        `order`: the owners, who comes first where there is not room for all.
+        """
         owners = {owner for by_owner in wanted.values() for owner in by_owner}
         tight = [name for name, one in reconcilers.items() if one.room < sum(map(len, wanted[name].values()))]
-        for owner in sorted(owners) if tight else owners:
+        for owner in [owner for owner in order if owner in owners] if tight else owners:
             if all(reconcilers[name].fits(owner, wanted[name].get(owner, {})) for name in tight):
                 self.left_out.discard(owner)
                 for name, reconciler in reconcilers.items():

@@ -12,6 +12,7 @@ import structlog
 from seta_agent.bpf.errors import BpfError
 from seta_agent.bpf.maps import Map
 from seta_agent.desired import hostports, lb, lbids
+from seta_agent.desired.encode import PROTOCOLS
 from seta_agent.desired.lbids import Owner
 from seta_agent.desired.lbnode import NodeView
 from seta_agent.programmer.hostports import HostPorts
@@ -39,6 +40,7 @@ class ServiceStage:
         self._tables: dict[str, MaglevTables] = {}  # map -> its tables
         self._view: NodeView | None = None  # what the entries were made for
         self._room = Room()
+        self._served: set[lbids.FrontendKey] = set()  # frontends that an earlier agent left in the maps
         self._free = 0  # entries for which there was room after the last pass
         self._lacking = 0  # services without numbers, as told last
         self._dirty: set[Owner] = set()
@@ -62,9 +64,12 @@ class ServiceStage:
     def restore(self, maps: KernelMaps) -> None:
         """Take over the numbers that the kernel knows. For maps that were just opened."""
         self.close()
+        self._served.clear()
         for names in lb.FAMILIES:
             self._ids.restore(_known_backends(maps.reconciler(names.backends).map))
-            self._numbers.restore(_known_frontends(maps.reconciler(names.services).map))
+            fronts = _fronts(maps.reconciler(names.services).map)
+            self._numbers.restore(_numbered(fronts))
+            self._served |= {place for place, _ in fronts}
             self._tables[names.maglev] = MaglevTables(self._settings, maps, names.maglev, self._ids)
 
     def close(self) -> None:
@@ -79,7 +84,7 @@ class ServiceStage:
             self.recheck()
         dirty, self._dirty = self._dirty, set()
         try:
-            self._want(maps, view, itertools.chain(self._rows(dirty), self._hosts.take(view.name)))
+            self._want(maps, view, itertools.chain(self._rows(self._in_order(dirty)), self._hosts.take(view.name)))
         except BpfError:
             self._dirty |= dirty
             self._hosts.recheck()
@@ -125,12 +130,22 @@ class ServiceStage:
         every = iter(rows)
         while some := list(itertools.islice(every, AT_ONCE)):
             wanted = lb.contributions(some, view, self._ids, self._numbers, layouts)
-            fitting = self._room.let_in({name: maps.reconciler(name) for name in lb.MAPS}, wanted.entries)
+            order = [owner for owner, _ in some]
+            fitting = self._room.let_in({name: maps.reconciler(name) for name in lb.MAPS}, wanted.entries, order)
             for name, tables in wanted.tables.items():
                 for owner in fitting:
                     self._tables[name].set(owner, tables[owner])
 
+    def _in_order(self, owners: Iterable[Owner]) -> list[Owner]:
+        """Where not all fit, those that an earlier agent let in go on, and the others come by name."""
+        return sorted(owners, key=lambda owner: (not self._was_served(self._table.get(owner)), owner))
+
+    def _was_served(self, row: Service | None) -> bool:
+        fronts = ((one, PROTOCOLS[port.protocol]) for port in row.ports for one in port.frontends) if row else ()
+        return any((one.address, one.port, protocol) in self._served for one, protocol in fronts)
+
     def _complete(self, maps: KernelMaps) -> None:
+        self._served.clear()
         self._numbers.prune()
         for name in lb.MAPS:
             maps.reconciler(name).complete()
@@ -154,11 +169,16 @@ def _known_backends(found: Map) -> dict[int, lbids.BackendKey]:
     }
 
 
-def _known_frontends(found: Map) -> dict[lbids.FrontendKey, int]:
-    """Those of which the node gave the number; what stands for any address comes last: it has another one's."""
+def _fronts(found: Map) -> list[tuple[lbids.FrontendKey, int]]:
+    """Every frontend with its reverse NAT index."""
     keys, values = found.dump()
-    own = (keys["backend_slot"] == 0) & (values["rev_nat_index"] >= lbids.FIRST)
-    keys, values = keys[own], values[own]
+    fronts = keys["backend_slot"] == 0
+    keys, values = keys[fronts], values[fronts]
     places = zip(lb.addresses(keys), keys, values, strict=True)
-    listed = [((at, int(key["dport"]), int(key["proto"])), int(value["rev_nat_index"])) for at, key, value in places]
-    return dict(sorted(listed, key=lambda one: one[0][0].is_unspecified))
+    return [((at, int(key["dport"]), int(key["proto"])), int(value["rev_nat_index"])) for at, key, value in places]
+
+
+def _numbered(fronts: Iterable[tuple[lbids.FrontendKey, int]]) -> dict[lbids.FrontendKey, int]:
+    """Those of which the node gave the number; what stands for any address comes last: it has another one's."""
+    own = [(place, number) for place, number in fronts if number >= lbids.FIRST]
+    return dict(sorted(own, key=lambda one: one[0][0].is_unspecified))
