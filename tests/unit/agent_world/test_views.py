@@ -11,6 +11,8 @@ from seta_agent.tables import (
     Backend,
     Endpoint,
     Frontend,
+    Identity,
+    Node,
     Policy,
     PolicyDirection,
     PolicyEntry,
@@ -77,6 +79,22 @@ def test_selectors_are_shown_with_their_users_and_members():
         ("ss-a", "app=a", ["CiliumNetworkPolicy ns/p"], [300]),
         ("ss-b", "app=b", ["CiliumNetworkPolicy ns/p"], [301, 302]),
         ("ss-c", "app=c", [], []),
+    ]
+
+
+def test_addresses_have_the_identities_that_the_ipcache_has():
+    tables, network = Tables(), ipaddress.ip_network
+    for number, changes in enumerate(({}, {"identity": 16777300}, {"identity": 16777301}, {"kube_apiserver": True}), 1):
+        addresses = (ipaddress.ip_address(f"192.168.50.{number}"),), (), ()
+        tables.nodes.set(f"n{number}", Node(f"n{number}", *addresses, **changes))
+    tables.admitted.set(16777300, Identity(16777300, frozenset()))
+    tables.admitted.set(16777302, Identity(16777302, frozenset(), prefix=network("198.51.100.0/24")))
+    assert [(one["ip"], one["identity"]["id"]) for one in views.ips(tables, "n1")] == [
+        ("192.168.50.1/32", 1),
+        ("192.168.50.2/32", 16777300),
+        ("192.168.50.3/32", 6),
+        ("192.168.50.4/32", 7),
+        ("198.51.100.0/24", 16777302),
     ]
 
 

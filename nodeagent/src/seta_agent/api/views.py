@@ -8,7 +8,18 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from seta_agent.api.errors import NotFoundError
-from seta_agent.tables import Endpoint, Frontend, Policy, PolicyDirection, PortMatch, Service, ServicePort, Tables
+from seta_agent.desired import ipcache
+from seta_agent.tables import (
+    Endpoint,
+    Frontend,
+    Policy,
+    PolicyDirection,
+    PortMatch,
+    ReservedIdentity,
+    Service,
+    ServicePort,
+    Tables,
+)
 from seta_crds import labels
 
 Json = dict[str, Any]
@@ -103,7 +114,7 @@ def _host(address: str) -> str:
 def ips(tables: Tables, node_name: str) -> list[Json]:
     """Every address the agent knows an identity of, as the ipcache will hold it. The world is the rest."""
     found: dict[str, Json] = {}
-    for entry in (*_node_ips(tables, node_name), *_pod_ips(tables), *_local_ips(tables)):
+    for entry in (*_range_ips(tables), *_node_ips(tables, node_name), *_pod_ips(tables), *_local_ips(tables)):
         found[entry["ip"]] = entry
     return [found[ip] for ip in sorted(found, key=by_address)]
 
@@ -114,11 +125,19 @@ def by_address(prefix: str) -> tuple[int, int, int]:
     return network.version, int(network.network_address), network.prefixlen
 
 
+def _range_ips(tables: Tables) -> Iterable[Json]:
+    """Ranges that policies name."""
+    for row in tables.admitted:
+        if row.prefix:
+            yield _ip(tables, str(row.prefix), row.id, "custom-resource", "")
+
+
 def _node_ips(tables: Tables, node_name: str) -> Iterable[Json]:
     for node in tables.nodes:
         own = node.name == node_name
+        identity = ReservedIdentity.HOST if own else ipcache.identity_of_node(node, tables.admitted.keys())
         for address in (*node.internal_ips, *node.router_ips):
-            yield _ip(tables, str(address), 1 if own else 6, "local" if own else "custom-resource", "")
+            yield _ip(tables, str(address), int(identity), "local" if own else "custom-resource", "")
 
 
 def _pod_ips(tables: Tables) -> Iterable[Json]:
@@ -134,10 +153,9 @@ def _local_ips(tables: Tables) -> Iterable[Json]:
             yield _ip(tables, str(row.ipv4), row.identity, "local", "")
 
 
-def _ip(tables: Tables, address: str, identity: int, source: str, host: str) -> Json:
-    prefix = 128 if ":" in address else 32
+def _ip(tables: Tables, prefix: str, identity: int, source: str, host: str) -> Json:
     return {
-        "ip": f"{address}/{prefix}",
+        "ip": str(ipaddress.ip_network(prefix)),
         "identity": {"id": identity, "labels": identity_labels(tables, identity)},
         "source": source,
         "host": host,
