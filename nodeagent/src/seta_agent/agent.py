@@ -26,6 +26,7 @@ from seta_agent.kube import KubeClient
 from seta_agent.l2.service import L2Announcements
 from seta_agent.paths import Paths
 from seta_agent.probes.node import NodeProbes
+from seta_agent.programmer.errors import ProgrammingError
 from seta_agent.programmer.node import NodeProgrammer
 from seta_agent.readiness import Readiness
 from seta_agent.settings import Settings
@@ -131,12 +132,26 @@ class Agent:
             self._start_watches(tasks)
             known = await Signal(self._tables.nodes).until(self._own_node, NEVER)
         log.info("starting", endpoints=restored, pod_cidrs=[str(cidr) for cidr in known.pod_cidrs])
-        await self._programmer.start()
+        await self._start_programmer(tasks, known)
         if not self._watching:
             self._start_watches(tasks)
         self._tables.nodes.subscribe(lambda name: self._remember(name, node_file))
         self._remember(known.name, node_file)
         tasks.create_task(self._programmer.run())
+
+    async def _start_programmer(self, tasks: asyncio.TaskGroup, known: Node) -> None:
+        """Where that fails with what is remembered of this node: with what the API server says, if it differs."""
+        try:
+            await self._programmer.start()
+        except ProgrammingError as error:
+            if self._watching:
+                raise
+            log.warning("remembered_node_unusable", reason=str(error))
+            self._start_watches(tasks)
+            told = await Signal(self._tables.nodes).until(self._told_node, NEVER)
+            if (told.internal_ips, told.router_ips) == (known.internal_ips, known.router_ips):
+                raise
+            await self._programmer.start()
 
     def _start_watches(self, tasks: asyncio.TaskGroup) -> None:
         self._watching = True
@@ -164,6 +179,11 @@ class Agent:
         """The row of this node once it is of use: with a pod CIDR and a router address."""
         node = self._tables.nodes.get(self._settings.node_name)
         return node if node is not None and node.pod_cidrs and node.router_ips else None
+
+    def _told_node(self) -> Node | None:
+        """The row of this node from the API server: one that is remembered has no uid."""
+        node = self._own_node()
+        return node if node is not None and node.uid else None
 
     def _remember(self, name: str, file: Any) -> None:
         node = self._own_node()

@@ -93,7 +93,8 @@ class NodeProgrammer:
         if own is None or not own.router_ips:
             raise ProgrammingError(f"node {self._settings.node_name} has no pod CIDR yet: is seta-operator running?")
         self._setup.check_mounts()
-        self._host = await self._in_netlink_thread(lambda: HostDevices(self._settings))
+        if self._host is None:  # else it was started before, with an address that no device has
+            self._host = await self._in_netlink_thread(lambda: HostDevices(self._settings))
         await self._set_up(own)
         await self._pass()
 
