@@ -137,11 +137,11 @@ class Lab:
             pod.udp.close()
             os.close(pod.netns)
 
-    async def until(self, fact):
+    async def until(self, fact, seconds=SECONDS):
         """Wait for a fact; the agent says when it has done something."""
-        deadline = time.monotonic() + SECONDS
+        deadline = time.monotonic() + seconds
         while not fact():
-            assert time.monotonic() < deadline, f"after {SECONDS} s still not so: {self.agent.status()}"
+            assert time.monotonic() < deadline, f"after {seconds} s still not so: {self.agent.status()}"
             await asyncio.sleep(0.005)
 
     async def applied(self):

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import ipaddress
+import socket
 import threading
 
 import numpy as np
@@ -250,10 +251,18 @@ async def test_a_native_device_made_anew_gets_its_links(lab):
         "link set ens5 up",
     ):
         ip(*command.split())
-    lab.agent.recheck()
-    await lab.applied()
+    loading = 30.0  # seconds: every program, with another constant
+    made = socket.if_nametoindex("ens5")
+    await lab.until(lambda: [device.index for device in lab.agent.hooked] == [made], loading)
     assert links(lab)["ens5_from_netdev"][0] != before["ens5_from_netdev"][0]
-    assert lab.agent.status()["failure"] == ""
+    await lab.until(lambda: lab.agent.status()["failure"] == "")
+
+
+@on_a_node
+async def test_a_new_address_of_a_native_device_serves_node_ports_at_once(lab):
+    await lab.start()
+    ip("addr", "add", "192.168.50.77/24", "dev", "ens5")
+    await lab.until(lambda: IP("192.168.50.77") in lab.agent._setup.addresses)
 
 
 def empty(lab, name):

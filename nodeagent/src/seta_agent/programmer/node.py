@@ -17,7 +17,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from seta_agent.bpf.errors import BpfError
 from seta_agent.bpf.maps import Array
 from seta_agent.desired import lbnode
-from seta_agent.programmer import cutoff, gc
+from seta_agent.programmer import cutoff, devicewatch, gc
 from seta_agent.programmer.endpointpolicy import PolicyEngine
 from seta_agent.programmer.endpoints import EndpointStage
 from seta_agent.programmer.errors import ProgrammingError
@@ -102,6 +102,7 @@ class NodeProgrammer:
         """Apply changes until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._apply_changes())
+            tasks.create_task(devicewatch.run(self._device_changed))
             tasks.create_task(self._recheck_regularly())
             tasks.create_task(self._collect_regularly())
             tasks.create_task(self._cut_connections())
@@ -317,6 +318,11 @@ class NodeProgrammer:
     async def _apply_endpoints(self) -> None:
         await self._endpoints.apply(self._setup, self._need_own(), self._on_host)
         self._identities.apply_new_ranges(self._setup.maps)
+
+    def _device_changed(self) -> None:
+        """Perhaps a native one is another now, or has another address."""
+        self._devices_dirty = True
+        self._wake.set()
 
     def recheck(self) -> None:
         """Take nothing for granted in the next pass: maps, links, routes and devices are read again."""
