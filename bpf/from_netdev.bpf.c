@@ -5,11 +5,13 @@
  * not. Who asks for an address that this node announces is answered here (l2.h). The
  * packet's way:
  *
- *   network header -> (for nobody here: untouched) -> L4 header -> fragment's ports
- *   -> ICMP error's connection -> reverse masquerade -> a service's backend -> target
- *   -> source's identity -> delivery (conntrack and ingress policy of the target; the
+ *   (another machine's or VLAN's: on) -> network header -> (for nobody here: untouched)
+ *   -> L4 header -> fragment's ports -> ICMP error's connection -> reverse masquerade
+ *   -> a service's backend -> target -> source's identity -> delivery (conntrack and ingress policy of the target; the
  *   node's own gate; a service's backend or client elsewhere)
  */
+#include <linux/if_packet.h>
+
 #include "lib/common.h"
 #include "lib/delivery.h"
 #include "lib/exit.h"
@@ -207,13 +209,21 @@ INLINE int sort(struct pkt *p, int rc)
 	return done == SERVICE_NONE ? for_own_address(p, rc) : done;
 }
 
+/* A promiscuous device sees other machines' frames, too; the stack drops those. No policy
+ * of the node's own is passed by: what comes by a VLAN goes to that one's device.
+ */
+INLINE bool is_heard(const struct __sk_buff *skb)
+{
+	return skb->pkt_type != PACKET_OTHERHOST && !is_of_vlan(skb);
+}
+
 SEC("tc")
 int from_netdev(struct __sk_buff *skb)
 {
 	struct pkt p = { .skb = skb, .dir = DIR_INGRESS, .observation = OBSERVED_FROM_NETWORK };
 	int rc;
 
-	if (parse_l2(&p) < 0)
+	if (!is_heard(skb) || parse_l2(&p) < 0)
 		return TC_ACT_OK;
 	if (p.ethertype != ETH_P_IP)
 		return l2_answer(&p);

@@ -4,7 +4,7 @@
  * node's own backends their service's; all else goes out as it is, if the node's own
  * policies let it. The packet's way:
  *
- *   (a service's, translated: on) -> network header -> (the node's own: its gate, if it is
+ *   (a service's, translated, or a VLAN's: on) -> network header -> (the node's own: its gate, if it is
  *   guarded; a service's answer: the service's address)
  *   -> (not a pod's, or for the cluster: untouched) -> L4 header
  *   -> fragment's ports -> ICMP error's connection -> masquerade
@@ -136,7 +136,7 @@ int to_netdev(struct __sk_buff *skb)
 		skb->mark = 0;
 		return TC_ACT_OK;
 	}
-	if (parse_l2(&p) < 0 || p.ethertype != ETH_P_IP || parse_l3(&p) < 0)
+	if (is_of_vlan(skb) || parse_l2(&p) < 0 || p.ethertype != ETH_P_IP || parse_l3(&p) < 0)
 		return TC_ACT_OK;
 	if (p.t.saddr.v4 == cfg.node_ip.v4)
 		return own_packet(&p);

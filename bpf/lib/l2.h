@@ -85,14 +85,6 @@ INLINE bool l2_may_answer(void)
 	return deadline && bpf_ktime_get_boot_ns() < *deadline;
 }
 
-/* Where requests for announced addresses come in untagged, for this device or for all
- * of its link; a frame of a VLAN above it is of another link.
- */
-INLINE bool l2_is_heard(const struct __sk_buff *skb)
-{
-	return !skb->vlan_present && skb->pkt_type != 3 /* PACKET_OTHERHOST */;
-}
-
 INLINE int l2_send_back(struct pkt *p, struct l2_responder_stats *stats, const void *frame,
 			__u32 len)
 {
@@ -247,8 +239,6 @@ COLD int l2_answer_nd(struct pkt *p)
  */
 INLINE int l2_answer(struct pkt *p)
 {
-	if (!l2_is_heard(p->skb))
-		return TC_ACT_OK;
 	if (p->ethertype == ETH_P_ARP)
 		return l2_answer_arp(p);
 	return p->ethertype == ETH_P_IPV6 ? l2_answer_nd(p) : TC_ACT_OK;

@@ -63,6 +63,16 @@ INLINE void *header_at(const struct pkt *p, __u32 off, __u32 len)
 	return data + off + len <= end ? data + off : NULL;
 }
 
+#define VLAN_ID 0x0fff
+
+/* Of a VLAN above the device, which is another network. A tag may say a priority only:
+ * such a frame is the device's own to the stack, too.
+ */
+INLINE bool is_of_vlan(const struct __sk_buff *skb)
+{
+	return skb->vlan_present && skb->vlan_tci & VLAN_ID;
+}
+
 INLINE int parse_l2(struct pkt *p)
 {
 	struct ethhdr *eth = header_at(p, 0, sizeof(*eth));

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.datapath.lab import LXC_MAC, Lab
+from tests.datapath.language import GATEWAY_MAC
 from tests.datapath.sandbox import Sandbox
 
 DEVICES = (
     "link set lo up",
     *(f"link add lxc{pod} address {mac} type veth peer name pod{pod}" for pod, mac in LXC_MAC.items()),
-    "link add eth0 type veth peer name wire",
+    f"link add eth0 address {GATEWAY_MAC} type veth peer name wire",
     "link add seta_vxlan type vxlan external dstport 8472",
     *(f"link set {name} up" for name in ("lxcA", "lxcB", "podA", "podB", "eth0", "wire", "seta_vxlan")),
     "address add 192.168.50.1/24 dev eth0",

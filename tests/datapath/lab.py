@@ -80,13 +80,22 @@ class Lab(Datapath):
             self.policy_map(endpoint)
         self._fill()
 
-    def send(self, program: str, sentence: str | bytes, device: str = "", identity: int = 0, mark: int = 0) -> Outcome:
+    def send(
+        self,
+        program: str,
+        sentence: str | bytes,
+        device: str = "",
+        identity: int = 0,
+        mark: int = 0,
+        *,
+        vlan: int | None = None,
+    ) -> Outcome:
         """Run a program on a packet. `device`: where it arrives or leaves (by default where such packets do).
-        `identity`: in the tunnel key, for from_overlay.
+        `identity`: in the tunnel key, for from_overlay. `vlan`: in the frame's tag, if it has one.
         """
         data = sentence if isinstance(sentence, bytes) else bytes(language.packet(sentence))
         device = device or _device(program, sentence)
-        return self.sandbox.run(self._send, program, data, self.ifindex[device], identity, mark)
+        return self.sandbox.run(self._send, program, data, self.ifindex[device], identity, mark, vlan=vlan)
 
     def flood(self, program: str, sentence: str, times: int) -> str:
         """The same packet many times: the last one's action. Nobody reads the events."""
@@ -185,15 +194,15 @@ class Lab(Datapath):
         value = {"deny": action == "deny", "precedence": precedence, "cookie": cookie, "prefixlen": key["prefixlen"]}
         datapath.put(self.policies[ENDPOINT[pod]], key, value)
 
-    def _send(self, program: str, data: bytes, ifindex: int, identity: int, mark: int) -> Outcome:
+    def _send(self, program: str, data: bytes, ifindex: int, identity: int, mark: int, *, vlan: int | None) -> Outcome:
         self.ring.read()
         fd = self.objects[program].program_fd(program)
         taken = data.ljust(SHORTEST.get(data[12:14], 0), b"\0")[:LONGEST]
         ctx = bytearray(192)
         struct.pack_into("=I", ctx, 8, mark)
         struct.pack_into("=I", ctx, 40, ifindex)  # of struct __sk_buff
-        if identity or len(taken) != len(data):
-            with entry.before(fd, identity=identity, length=len(data)) as first:
+        if identity or vlan is not None or len(taken) != len(data):
+            with entry.before(fd, identity=identity, vlan=vlan, length=len(data)) as first:
                 run = syscall.prog_test_run(first, taken, bytes(ctx), room=len(data) + 512)
         else:
             run = syscall.prog_test_run(fd, data, bytes(ctx))

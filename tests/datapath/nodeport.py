@@ -85,7 +85,7 @@ def crc32c(data: bytes) -> int:
 
 
 def frame(datagram: Packet) -> bytes:
-    return bytes(Ether() / datagram)
+    return bytes(Ether(dst=language.GATEWAY_MAC) / datagram)
 
 
 def answer(seen: Packet, **fields: Any) -> bytes:

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.datapath.lab import IDENTITY, LXC_MAC, POD_MAC, Lab
+from tests.datapath.language import packet
 
 KEY_SET = 0x0A00  # the mark that tells to_overlay so
 
@@ -108,6 +109,33 @@ def test_tunnel_a_pods_address_without_the_tunnel_is_forged(tunnel: Lab, sentenc
 
 def test_a_pod_of_this_node_does_not_come_from_the_network(lab: Lab):
     assert lab.send("from_netdev", "B to A tcp syn 80").says == "drop INVALID_SOURCE_IP"
+
+
+@pytest.mark.parametrize("sentence", ["W to A tcp syn 80", "A to W tcp syn 80", "W to node tcp syn 80"])
+def test_what_a_switch_floods_for_another_machine_is_not_touched(guarded: Lab, sentence: str):
+    """Seen where the device is promiscuous; the stack drops it."""
+    guarded.policy("node ingress enforced")
+    frame = packet(sentence)
+    frame.dst = "02:00:00:00:00:77"
+    assert guarded.send("from_netdev", bytes(frame)).says == "untouched"
+
+
+@pytest.mark.parametrize("sentence", ["W to A tcp syn 80", "W to node tcp syn 80"])
+def test_another_vlan_is_another_network(guarded: Lab, sentence: str):
+    guarded.policy("node ingress enforced")
+    guarded.policy("node egress enforced")
+    assert guarded.send("from_netdev", sentence, vlan=7).says == "untouched"
+    assert guarded.send("to_netdev", "node to W tcp syn 80", vlan=7).says == "untouched"
+
+
+@pytest.mark.parametrize("sentence", ["W to A tcp syn 80", "W to node tcp syn 80"])
+def test_a_priority_without_a_vlan_is_no_other_network(guarded: Lab, sentence: str):
+    """The stack takes it as the device's own, so the policy has to see it."""
+    guarded.policy("node ingress enforced")
+    guarded.policy("node egress enforced")
+    guarded.policy("A ingress enforced")
+    assert guarded.send("from_netdev", sentence, vlan=0).says == "drop POLICY_DENIED"
+    assert guarded.send("to_netdev", "node to W tcp syn 80", vlan=0).says == "drop POLICY_DENIED"
 
 
 @pytest.mark.parametrize(
