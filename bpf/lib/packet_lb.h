@@ -109,6 +109,8 @@ COLD int packet_lb_answer_itself(struct pkt *p, __be32 own)
 	struct tuple *t = p->is_error ? &p->inner : &p->t;
 
 	TRY(nat_rewrite_destination(p, own, t->dport));
+	if (!p->is_error)
+		service_touch(p);	/* service_back() knew it by another address */
 	p->dst_ep = p->src_ep;
 	p->dst_id = p->src_id;
 	return deliver_into(p, p->src_ep);

@@ -12,6 +12,7 @@ from tests.datapath.nodeport import (
     EXT_LOCAL,
     LOADBALANCER,
     NODEPORT,
+    SERVICE,
     TWO_SCOPES,
     answer,
     ended_at,
@@ -21,6 +22,7 @@ from tests.datapath.nodeport import (
     no_services,
     serve,
     sound,
+    tracked,
     way,
 )
 
@@ -70,6 +72,14 @@ def test_to_the_node_itself_and_back(lab: Lab):
     assert ended_at(seen) == ("to-host new", "A:40000 > node:6443")
     back = lab.send("to_container", answer(seen.packet), "lxcA")
     assert (ended_at(back), sound(back.packet)) == (("to-endpoint reply", "cluster:443 > A:40000"), True)
+
+
+def test_a_client_that_is_its_own_backend_is_remembered_while_it_is_answered(lab: Lab):
+    serve(lab, "cluster tcp 80", "A 8080", flags=CLUSTER)
+    seen = lab.send("from_container", "A to cluster tcp syn 80")
+    assert way(lab.send("from_container", answer(seen.packet), "lxcA").packet) == "cluster:80 > A:40000"
+    (entry,) = tracked(lab, SERVICE)
+    assert (int(entry["packets"]), int(entry["rx_flags_seen"])) == (2, 0x12)
 
 
 def test_a_pod_without_the_flag_is_left_alone(lab: Lab):
