@@ -186,6 +186,25 @@ INLINE int for_elsewhere(struct pkt *p, int rc)
 	return rc < 0 || read_ports(p) < 0 ? SERVICE_NONE : to_service(p);
 }
 
+/* What asks the node itself begins there, whichever service's the same ports were before:
+ * its answers are no service's (to_netdev). Other packets belong to what began.
+ */
+COLD int forget_front(struct pkt *p)
+{
+	bool tcp = p->t.proto == IPPROTO_TCP;
+	struct ct_entry *entry;
+	union ct_key key = {};
+
+	if (p->fragment == FRAGMENT_LATER || (tcp ? !is_pure_syn(p) : p->t.proto != IPPROTO_UDP) ||
+	    (cfg.tunnel && p->t.dport == cfg.tunnel_port))
+		return SERVICE_NONE;
+	ct_key_forward(&key, &p->t, FAMILY_V4, CT_TUPLE_IN);
+	entry = ct_find(&key, FAMILY_V4, tcp);
+	if (entry && entry->rev_nat_index)
+		entry->rev_nat_index = 0;
+	return SERVICE_NONE;
+}
+
 INLINE int for_node(struct pkt *p, int rc)
 {
 	int owner;
@@ -195,7 +214,10 @@ INLINE int for_node(struct pkt *p, int rc)
 	owner = TRY(restore(p));
 	if (owner == NAT_POD)
 		return receive_restored(p);
-	return owner == NAT_CLIENT ? receive_for_client(p) : to_service(p);
+	if (owner == NAT_CLIENT)
+		return receive_for_client(p);
+	rc = TRY(to_service(p));
+	return rc == SERVICE_NONE ? forget_front(p) : rc;
 }
 
 INLINE int sort(struct pkt *p, int rc)

@@ -223,6 +223,18 @@ def test_a_backend_in_the_nodes_own_namespace(lab: Lab):
     assert lab.send("to_netdev", "node to W tcp synack 40001 from 8080").says == "untouched"
 
 
+@pytest.mark.parametrize("kind", ["tcp syn", "udp"])
+def test_who_asks_the_node_itself_is_answered_by_it(lab: Lab, kind: str):
+    """From the port from which it asked the service before."""
+    protocol = kind.split(maxsplit=1)[0]
+    serve(lab, f"lb {protocol} 80", "node 8080", flags=LOADBALANCER)
+    seen = lab.send("from_netdev", f"W to lb {kind} 80")
+    assert way(lab.send("to_netdev", answer(seen.packet)).packet) == "lb:80 > W:40000"
+    direct = lab.send("from_netdev", f"W to node {kind} 8080")
+    assert direct.says == "untouched"
+    assert lab.send("to_netdev", answer(direct.packet)).says == "untouched"
+
+
 def test_nobody_outside_is_the_node(lab: Lab):
     serve(lab, "node tcp 30080", "A 8080")
     assert lab.send("from_netdev", "node to node tcp syn 30080").says == "drop INVALID_SOURCE_IP"
