@@ -142,9 +142,10 @@ INLINE int deliver_overlay(struct pkt *p)
 
 /* By the node's routing table, without its stack. tot_len stays 0: the helper then
  * measures the packet against the device and knows about segmentation offload.
- * NOT_ROUTED: what it cannot do (too long, no route, forwarding off).
+ * NOT_ROUTED: what it cannot do (no route, forwarding off), and TOO_LONG for the device.
  */
 #define NOT_ROUTED 0x100
+#define TOO_LONG 0x101
 
 INLINE int route(struct pkt *p)
 {
@@ -163,7 +164,7 @@ INLINE int route(struct pkt *p)
 	if (rc == BPF_FIB_LKUP_RET_NO_NEIGH)
 		return bpf_redirect_neigh(fib.ifindex, NULL, 0, 0);
 	if (rc != BPF_FIB_LKUP_RET_SUCCESS)
-		return NOT_ROUTED;
+		return rc == BPF_FIB_LKUP_RET_FRAG_NEEDED ? TOO_LONG : NOT_ROUTED;
 	TRY(set_macs(p, fib.dmac, fib.smac));
 	return bpf_redirect(fib.ifindex, 0);
 }
@@ -172,11 +173,12 @@ INLINE int deliver_native(struct pkt *p)
 {
 	int rc = route(p);
 
-	return rc == NOT_ROUTED ? deliver_to_stack(p, OBSERVED_TO_STACK) : rc;
+	return rc >= NOT_ROUTED ? deliver_to_stack(p, OBSERVED_TO_STACK) : rc;
 }
 
 /* A service's packet, with an address of the node's or of nobody's as its source: the
- * stack would take it for a forgery, so there is no other way than this.
+ * stack would take it for a forgery, so there is no other way than this. Nobody is told
+ * that it is too long: it is not any more what its sender sent.
  */
 COLD int deliver_translated(struct pkt *p)
 {
@@ -184,7 +186,10 @@ COLD int deliver_translated(struct pkt *p)
 
 	p->skb->mark = MARK_SERVICE;
 	rc = route(p);
-	return rc == NOT_ROUTED ? DROP(p, DROP_FIB_LOOKUP_FAILED) : rc;
+	if (rc != TOO_LONG)
+		return rc == NOT_ROUTED ? DROP(p, DROP_FIB_LOOKUP_FAILED) : rc;
+	p->silent = true;
+	return DROP(p, DROP_IP_FRAGMENTATION_NOT_SUPPORTED);
 }
 
 /* Stage, the last of from_container. */

@@ -19,7 +19,8 @@ enum drop_reason {
 	DROP_NO_MATCHING_LOCAL_CONTAINER_FOUND = 152,
 	DROP_CT_MAP_INSERTION_FAILED = 155,
 	DROP_INVALID_IPV6_EXTENSION_HEADER = 156,
-	DROP_IP_FRAGMENTATION_NOT_SUPPORTED = 157,	/* too long for the tunnel; the sender is told */
+	DROP_IP_FRAGMENTATION_NOT_SUPPORTED = 157,	/* too long for the tunnel (the sender is told) or,
+							 * translated, for the device */
 	DROP_SERVICE_BACKEND_NOT_FOUND = 158,		/* the sender is told */
 	DROP_NO_TUNNEL_OR_ENCAPSULATION_ENDPOINT = 160,
 	DROP_NO_CONFIGURATION_AVAILABLE_TO_PERFORM_POLICY_DECISION = 165,

@@ -83,7 +83,8 @@ struct pkt {
 	__u8 is_new;				/* gate(): any gate saw a new connection */
 	__u8 match;				/* policy: enum policy_match */
 	__u8 observation;			/* delivery: enum observation_point */
-	__u8 silent;				/* service_choose(): its drop is told to nobody */
+	__u8 silent;				/* service_choose(), deliver_translated(): its drop is
+						 * told to nobody */
 };
 
 /* Stages end with `return DROP(p, DROP_...)`; each file names itself once. */

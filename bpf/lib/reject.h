@@ -116,7 +116,7 @@ INLINE int leave_or_reject(struct pkt *p, int rc)
 
 	if (rc == -(int)DROP_SERVICE_BACKEND_NOT_FOUND && !cfg.no_backend_drop && !p->silent)
 		return reject(p, ICMP_PORT_UNREACH, 0);
-	if (rc != -(int)DROP_IP_FRAGMENTATION_NOT_SUPPORTED)
+	if (rc != -(int)DROP_IP_FRAGMENTATION_NOT_SUPPORTED || p->silent)
 		return action;
 	bpf_check_mtu(p->skb, cfg.overlay_ifindex, &mtu, 0, 0);
 	return reject(p, ICMP_FRAG_NEEDED, bpf_htons(mtu));

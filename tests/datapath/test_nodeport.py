@@ -235,6 +235,13 @@ def test_who_asks_the_node_itself_is_answered_by_it(lab: Lab, kind: str):
     assert lab.send("to_netdev", answer(direct.packet)).says == "untouched"
 
 
+def test_an_answer_too_long_for_its_device_says_so(lab: Lab):
+    serve(lab, "lb udp 53", "A 5353", flags=LOADBALANCER)
+    lab.send("from_netdev", "W to lb udp 53")
+    long = lab.send("from_container", "A to W udp 40000 from 5353 length 1600")
+    assert long.says == "drop IP_FRAGMENTATION_NOT_SUPPORTED"
+
+
 def test_nobody_outside_is_the_node(lab: Lab):
     serve(lab, "node tcp 30080", "A 8080")
     assert lab.send("from_netdev", "node to node tcp syn 30080").says == "drop INVALID_SOURCE_IP"
