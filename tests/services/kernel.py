@@ -80,13 +80,14 @@ class FakeOuter:
     def read(self):
         self.installed = {key: table.id for key, table in self._tables.items()}
 
-    def install(self, key, inner):
-        self._tables[key] = inner
-        self.installed[key] = inner.id
+    def install_all(self, inners):
+        self._tables |= inners
+        self.installed |= {key: inner.id for key, inner in inners.items()}
 
-    def remove(self, key):
-        del self._tables[key]
-        del self.installed[key]
+    def remove_all(self, keys):
+        for key in keys:
+            del self._tables[key]
+            del self.installed[key]
 
     def close(self):
         pass
