@@ -36,7 +36,7 @@ test-api: playground-ready  ## the operator against a kube-apiserver alone
 test-e2e: playground-ready  ## the playground, both routing modes: root
 	@$(PYTEST) -q tests/e2e
 
-bench: playground-ready  ## measure, and write docs/benchmarks.md: root, about half an hour
+bench: playground-ready  ## measure, and write docs/benchmarks.md: root, more than an hour
 	@$(BIN)/python -m tests.bench
 
 clean: ## take down what runs, and forget what was built here (not the cache)
