@@ -130,7 +130,8 @@ def test_a_socket_that_nobody_listens_to_is_one_sentence(tmp_path):
 
 def test_away_from_nodes_and_without_kubectl_it_says_so(tmp_path):
     shown = seta(tmp_path, "identity", "list")
-    assert shown.stderr == "seta: this is no node with an agent, and there is no kubectl to reach one\n"
+    says = f"no agent listens at {tmp_path}/seta.sock, and there is no kubectl to ask another; is it running?"
+    assert shown.stderr == f"seta: {says}\n"
 
 
 EXPLAIN = ("policy", "explain", "--from", "shop/web", "--to", "10.0.2.5", "--port")

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from seta_agent.cli import local
 from seta_agent.cli.errors import CliError
 
 NAMESPACE, CONTAINER, SELECTOR = "kube-system", "seta-agent", "k8s-app=seta"
@@ -131,7 +132,9 @@ def _kubectl(*arguments: str, answer_counts: bool = False) -> str:
     try:
         done = subprocess.run(["kubectl", *arguments], capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
-        raise CliError("this is no node with an agent, and there is no kubectl to reach one") from error
+        raise CliError(
+            f"no agent listens at {local.socket_path()}, and there is no kubectl to ask another; is it running?"
+        ) from error
     if done.returncode and not (answer_counts and done.stdout):
         said = [line for line in done.stderr.strip().splitlines() if not line.startswith("command terminated")]
         raise CliError(said[-1].removeprefix("seta: ") if said else f"kubectl exited with code {done.returncode}")
