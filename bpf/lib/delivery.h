@@ -140,6 +140,15 @@ INLINE int deliver_overlay(struct pkt *p)
 	return deliver_encapsulated(p, p->src_id);
 }
 
+/* Whether a packet may be the first of its way. Such ones are left to the kernel's
+ * neighbour, which then asks again for a MAC it has not heard of for long; a lookup does
+ * not make it, and who has another one by now would never be found.
+ */
+INLINE bool may_open(const struct pkt *p)
+{
+	return p->t.proto != IPPROTO_TCP || p->tcp_flags & TCP_SYN;
+}
+
 /* By the node's routing table, without its stack. tot_len stays 0: the helper then
  * measures the packet against the device and knows about segmentation offload.
  * NOT_ROUTED: what it cannot do (no route, forwarding off), and TOO_LONG for the device.
@@ -161,10 +170,10 @@ INLINE int route(struct pkt *p)
 	if (rc < 0)
 		return DROP(p, DROP_FIB_LOOKUP_FAILED);
 	p->observation = OBSERVED_TO_NETWORK;
-	if (rc == BPF_FIB_LKUP_RET_NO_NEIGH)
-		return bpf_redirect_neigh(fib.ifindex, NULL, 0, 0);
-	if (rc != BPF_FIB_LKUP_RET_SUCCESS)
+	if (rc != BPF_FIB_LKUP_RET_SUCCESS && rc != BPF_FIB_LKUP_RET_NO_NEIGH)
 		return rc == BPF_FIB_LKUP_RET_FRAG_NEEDED ? TOO_LONG : NOT_ROUTED;
+	if (rc == BPF_FIB_LKUP_RET_NO_NEIGH || may_open(p))
+		return bpf_redirect_neigh(fib.ifindex, NULL, 0, 0);
 	TRY(set_macs(p, fib.dmac, fib.smac));
 	return bpf_redirect(fib.ifindex, 0);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* sessionAffinity ClientIP: cilium_lb4_affinity and its IPv6 twin remember which
  * backend a client was last given; cilium_lb_affinity_match, written by the agent, says
- * which backends a service still has. Called by lb_select.h.
+ * which backends a service still has for which scope. Called by lb_select.h.
  *
  * A client is its address where packets come in, and its network namespace at the
  * socket, where no source address is chosen yet: the same thing for a pod.
@@ -35,7 +35,8 @@ struct lb_affinity {
 struct lb_affinity_match {
 	__u32 backend_id;
 	__be16 rev_nat_id;
-	__u16 pad;
+	__u8 scope;		/* enum lb_scope, as in the keys of the service's slots */
+	__u8 pad;
 };
 
 #define LB_AFFINITY_MAP(name, key_type)				\
@@ -59,6 +60,7 @@ struct lb_client {
 	__be16 rev_nat_index;
 	__u8 family;		/* of the service */
 	bool by_netns;
+	__u8 scope;		/* of the service's slots that the client may be given */
 };
 
 INLINE struct lb_affinity *lb_affinity_lookup(const struct lb_client *client)
@@ -87,7 +89,8 @@ INLINE __u64 lb_affinity_now(void)
 INLINE __u32 lb_affinity_find(const struct lb_client *client, __u32 timeout)
 {
 	struct lb_affinity *found = lb_affinity_lookup(client);
-	struct lb_affinity_match match = { .rev_nat_id = client->rev_nat_index };
+	struct lb_affinity_match match = { .rev_nat_id = client->rev_nat_index,
+					   .scope = client->scope };
 	__u64 now = lb_affinity_now();
 
 	if (!found || found->last_used + timeout <= now)

@@ -52,6 +52,12 @@ INLINE __u32 lb_hash(const union ip16 *client, __be16 port, const struct lb_addr
 	return hash ?: 1;
 }
 
+/* The scope in the keys of a service's slots. */
+INLINE __u8 lb_slot_scope(const struct lb_service *service, __u8 scope)
+{
+	return lb_flags(service) & LB_TWO_SCOPES ? scope : LB_SCOPE_EXTERNAL;
+}
+
 /* Looks up the service again where a slot or backend went away meanwhile. */
 INLINE __u32 lb_pick(const struct lb_address *front, const struct lb_service *service,
 		     __u8 scope, __u32 hash, struct lb_address *backend)
@@ -70,7 +76,7 @@ INLINE __u32 lb_pick(const struct lb_address *front, const struct lb_service *se
 			lb_maglev_find(service, front->family, hash) : 0;
 		if (!id) {
 			slot = lb_slot(front, hash % service->count + 1,
-				       lb_flags(service) & LB_TWO_SCOPES ? scope : LB_SCOPE_EXTERNAL);
+				       lb_slot_scope(service, scope));
 			id = slot ? slot->backend_id : 0;
 		}
 		if (id && lb_backend(id, backend))
@@ -87,7 +93,8 @@ INLINE enum lb_result lb_select(const struct lb_address *front, const struct lb_
 				__u8 scope, __u64 client_id, bool by_netns, __u32 hash,
 				struct lb_choice *choice)
 {
-	struct lb_client client = { client_id, service->rev_nat_index, front->family, by_netns };
+	struct lb_client client = { client_id, service->rev_nat_index, front->family, by_netns,
+				    lb_slot_scope(service, scope) };
 	__u32 timeout = service->backend_id & LB_AFFINITY_SECONDS;
 
 	choice->rev_nat_index = service->rev_nat_index;

@@ -44,7 +44,7 @@ class LbMaps:
         for slot, backend in enumerate(numbers, 1):
             self.put(twin + "services_v2", key | {"backend_slot": slot}, {"backend_id": backend})
             if affinity:
-                self.match(backend, rev_nat)
+                self.match(backend, rev_nat, scope=scope)
         value = {"count": len(backends), "rev_nat_index": rev_nat, "flags": flags & 0xFF, "flags2": flags >> 8}
         value["backend_id"] = affinity + MAGLEV * maglev
         self.put(twin + "services_v2", key, value)
@@ -57,9 +57,9 @@ class LbMaps:
         self.put(TWINS[ipaddress.ip_address(address).version] + "backends_v3", self._backends, value)
         return self._backends
 
-    def match(self, backend: int, rev_nat: int, *, present: bool = True) -> None:
+    def match(self, backend: int, rev_nat: int, *, scope: int = 0, present: bool = True) -> None:
         """Whether the backend still is one of the service that keeps clients."""
-        key = {"backend_id": backend, "rev_nat_id": rev_nat}
+        key = {"backend_id": backend, "rev_nat_id": rev_nat, "scope": scope}
         if present:
             self.put("cilium_lb_affinity_match", key, 1)
         else:

@@ -104,6 +104,13 @@ def _sysctl(name: str, value: str) -> None:
     pathlib.Path("/proc/sys/net/ipv4", name).write_text(value, encoding="ascii")
 
 
+def mistake(place: Sandbox, address: str) -> None:
+    """A neighbour that was heard of long ago, and has another MAC by now; asking for it takes tenths of a second."""
+    for name, value in {"delay_first_probe_time": "0", "ucast_solicit": "1", "retrans_time_ms": "50"}.items():
+        place.run(_sysctl, f"neigh/eth0/{name}", value)
+    place.ip(f"neigh replace {address} lladdr 02:00:00:0b:ad:00 dev eth0 nud stale")
+
+
 def _macs(pod: str) -> tuple[str, str]:
     """Of the pod's end of the veth, and of the node's."""
     return f"02:00:00:01:00:{PODS[pod][1]:02x}", f"02:00:00:02:00:{PODS[pod][1]:02x}"

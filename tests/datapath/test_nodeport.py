@@ -50,7 +50,16 @@ def test_there_and_back(lab: Lab, front: str, port: int, flags: int, kind: str):
 
     back = lab.send("from_container", answer(seen.packet), "lxcA")
     assert (ended_at(back), sound(back.packet)) == (("to-network reply", f"{front}:{port} > W:40000"), True)
-    assert (back.action, back.mark, back.packet.dst) == ("redirect", MARK_SERVICE, "02:00:00:00:00:99")
+    assert (back.action, back.mark) == ("redirect", MARK_SERVICE)
+
+
+def test_what_follows_on_a_connection_goes_straight_to_the_next_hop(lab: Lab):
+    """Its first answer went by the kernel's neighbour."""
+    serve(lab, "node tcp 30080", "A 8080")
+    for asks, flags in (("syn", "SA"), ("ack", "A")):
+        seen = lab.send("from_netdev", f"W to node tcp {asks} 30080")
+        back = lab.send("from_container", answer(seen.packet, flags=flags), "lxcA")
+    assert (back.action, back.packet.dst) == ("redirect", "02:00:00:00:00:99")
 
 
 def test_what_the_datapath_sent_leaves_as_it_is(lab: Lab):
@@ -269,6 +278,18 @@ def test_a_client_keeps_its_backend_where_the_service_says_so(lab: Lab):
     maps_of(lab).service(WORLD["lb"], 80, "tcp", there, flags=LOADBALANCER | AFFINITY, affinity=600)
     ways = {lab.send("from_netdev", f"W to lb tcp syn 80 from {port}").packet[IP].dst for port in range(41000, 41020)}
     assert len(ways) == 1
+
+
+def test_a_client_does_not_keep_a_backend_that_only_others_may_have_now(lab: Lab):
+    """The traffic policy became Local: what it had is still the service's, but not for who comes from outside."""
+    lb, away, here = maps_of(lab), (WORLD["B"], 8080), (WORLD["A"], 8080)
+    before = lb.service(WORLD["lb"], 80, "tcp", [away], flags=LOADBALANCER | AFFINITY, affinity=600)
+    assert lab.send("from_netdev", "W to lb tcp syn 80 from 41000").packet[IP].dst == WORLD["B"]
+    local = LOADBALANCER | AFFINITY | EXT_LOCAL | TWO_SCOPES
+    lb.service(WORLD["lb"], 80, "tcp", [away, here], flags=local, affinity=600, scope=1)
+    lb.service(WORLD["lb"], 80, "tcp", [here], flags=local, affinity=600)
+    lb.match(before[0], 7, present=False)
+    assert lab.send("from_netdev", "W to lb tcp syn 80 from 41001").packet[IP].dst == WORLD["A"]
 
 
 def test_new_connections_are_spread(lab: Lab):

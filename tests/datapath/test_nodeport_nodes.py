@@ -103,6 +103,16 @@ def test_tcp_from_outside(network: Network, backend: str, seen: str, front: str,
         assert ask(network, "outside", where, 30080) == seen
 
 
+@pytest.mark.parametrize("backend", ["A", "R"])
+def test_a_client_that_has_another_mac_by_now_is_asked_for_it(network: Network, backend: str):
+    """What it knows of the node it need not ask, so that the node's stack hears nothing of it."""
+    port = network.listen(backend, say_who)
+    publish(network, LB, 80, "tcp", (backend, port), flags=LOADBALANCER)
+    ask(network, "outside", LB, 80)
+    nodes.mistake(network.places["node"], OUTSIDE)
+    ask(network, "outside", LB, 80)
+
+
 @pytest.mark.parametrize("backend", ["A", "node", "R", "node2"])
 def test_bulk_from_outside(network: Network, backend: str):
     publish(network, "node", 30080, "tcp", (backend, network.listen(backend, receive_all)), flags=NODEPORT)

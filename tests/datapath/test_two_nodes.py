@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.datapath import nodes
+from tests.datapath import datapath, nodes
 from tests.datapath.nodes import Network
 
 BULK = 8 << 20
@@ -61,6 +61,14 @@ def test_tcp_as_the_mode_has_it(network: Network, request: pytest.FixtureRequest
         port = network.listen("node" if server == "router" else server, say_who)
         with network.connect(client, server, port) as connection:
             assert (client, server, connection.recv(64).decode()) == (client, server, seen)
+
+
+def test_a_node_that_has_another_mac_by_now_is_asked_for_it(network: Network):
+    """Nothing but pods' connections goes that way, and no stack sees these."""
+    nodes.mistake(network.places["node"], datapath.language.address("node2"))
+    port = network.listen("R", say_who)
+    with network.connect("A", "R", port) as connection:
+        assert connection.recv(64).decode() == "10.1.1.11"
 
 
 @pytest.mark.parametrize(("client", "server"), [("A", "B"), ("A", "R"), ("A", "outside"), ("node", "R"), ("R", "node")])

