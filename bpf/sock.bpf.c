@@ -20,7 +20,6 @@
 #include "lib/lb_sock.h"
 #include "lib/sock_service.h"
 
-#define AF_INET 2
 #define ECONNREFUSED 111
 #define ALLOW 1
 #define REFUSE 0

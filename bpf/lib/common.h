@@ -23,6 +23,7 @@
  */
 #define COLD static __noinline __attribute__((unused))
 
+#define AF_INET 2		/* the headers with it bring all of the C library's types */
 #define NSEC_PER_SEC 1000000000ULL
 
 #ifndef memcpy

@@ -19,8 +19,6 @@
 #undef THIS_FILE
 #define THIS_FILE FILE_DELIVERY_H
 
-#define AF_INET 2
-
 /* Tells to_overlay that the tunnel key is set; removed there before encapsulation. */
 #define MARK_TUNNEL_KEY_SET 0x0a00
 

@@ -10,6 +10,7 @@
 
 #include <linux/if_ether.h>
 
+#include "checksum.h"
 #include "common.h"
 #include "config.h"
 #include "conntrack.h"
@@ -50,13 +51,8 @@ INLINE int dsr_resize(struct pkt *p, int bytes)
 
 INLINE __sum16 dsr_checksum(struct dsr_header *h, __u32 len)
 {
-	__s64 sum;
-
 	h->ip.check = 0;
-	sum = bpf_csum_diff(NULL, 0, (__be32 *)h, len, 0);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return ~sum;
+	return csum_of(h, len, 0);
 }
 
 INLINE bool dsr_fits(const struct pkt *p)

@@ -14,6 +14,7 @@
 #include <linux/ipv6.h>
 
 #include "arp.h"
+#include "checksum.h"
 #include "common.h"
 #include "icmp.h"
 #include "packet.h"
@@ -149,15 +150,11 @@ INLINE __sum16 nd_checksum(struct nd_advertisement *na)
 {
 	struct nd_pseudo_header pseudo = { .len = bpf_htonl(ND_BODY),
 					   .next = bpf_htonl(IPPROTO_ICMPV6) };
-	__s64 sum;
 
 	memcpy(&pseudo.saddr, &na->ip.saddr, sizeof(pseudo.saddr));
 	memcpy(&pseudo.daddr, &na->ip.daddr, sizeof(pseudo.daddr));
-	sum = bpf_csum_diff(NULL, 0, (__be32 *)&pseudo, sizeof(pseudo), 0);
-	sum = bpf_csum_diff(NULL, 0, (__be32 *)&na->nd, ND_BODY, sum);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return ~sum;
+	return csum_of(&na->nd, ND_BODY,
+		       bpf_csum_diff(NULL, 0, (__be32 *)&pseudo, sizeof(pseudo), 0));
 }
 
 /* To who asked; or to all nodes of the link where who asked has no address yet and

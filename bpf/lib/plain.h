@@ -11,11 +11,10 @@
 #include <linux/tcp.h>
 #include <linux/udp.h>
 
+#include "checksum.h"
 #include "common.h"
 #include "packet.h"
 #include "parse.h"
-
-#define AF_INET 2
 
 /* Where a packet's headers lie. Valid until the packet is next resized, which it is not. */
 struct plain {
@@ -35,14 +34,6 @@ struct ends {
 	__be16 dport;
 };
 
-INLINE __u16 plain_fold(__u64 sum)
-{
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return sum + (sum >> 16);
-}
-
 /* Between virtual machines and namespaces a sender leaves the checksum to a device that
  * never comes: the field has the sum of the pseudo header alone. The stack keeps that
  * beside the packet, and XDP is not told: so by the value. One complete checksum in
@@ -53,7 +44,7 @@ INLINE bool plain_is_summed(const struct pkt *p, __sum16 check)
 	__u64 pseudo = (__u64)p->t.saddr.v4 + p->t.daddr.v4 + bpf_htons(p->t.proto) +
 		       bpf_htons(p->l4_len);
 
-	return plain_fold(pseudo) != check;
+	return csum_fold(pseudo) != check;
 }
 
 INLINE bool plain_tcp(struct pkt *p, const struct tcphdr *tcp)
@@ -111,8 +102,8 @@ INLINE bool plain_parse(struct plain *h, struct pkt *p)
 /* RFC 1624, over `bytes` that changed. */
 INLINE __sum16 plain_checksum(__sum16 check, struct ends *from, struct ends *to, __u32 bytes)
 {
-	return ~plain_fold((__u32)bpf_csum_diff((__be32 *)from, bytes, (__be32 *)to, bytes,
-						(__u16)~check));
+	return ~csum_fold((__u32)bpf_csum_diff((__be32 *)from, bytes, (__be32 *)to, bytes,
+					       (__u16)~check));
 }
 
 INLINE void plain_rewrite_udp(struct udphdr *udp, struct ends *from, struct ends *to)

@@ -9,6 +9,7 @@
 
 #include <linux/if_ether.h>
 
+#include "checksum.h"
 #include "common.h"
 #include "config.h"
 #include "delivery.h"
@@ -44,13 +45,6 @@ INLINE __u32 reject_quote(const struct pkt *p)
 	}
 }
 
-INLINE __u16 reject_fold(__s64 sum)
-{
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return ~sum;
-}
-
 INLINE void reject_ip(struct iphdr *ip, const struct pkt *p, __u32 quote)
 {
 	*ip = (struct iphdr){
@@ -62,17 +56,15 @@ INLINE void reject_ip(struct iphdr *ip, const struct pkt *p, __u32 quote)
 		.saddr = p->t.daddr.v4,
 		.daddr = p->t.saddr.v4,
 	};
-	ip->check = reject_fold(bpf_csum_diff(NULL, 0, (__be32 *)ip, sizeof(*ip), 0));
+	ip->check = csum_of(ip, sizeof(*ip), 0);
 }
 
 /* `mtu` in network order, as the second half of the header's last word has it. */
 INLINE void reject_icmp(struct icmp_header *icmp, __u8 code, __be16 mtu, __be32 *quoted)
 {
-	__s64 sum;
-
 	*icmp = (struct icmp_header){ .type = ICMP_DEST_UNREACH, .code = code, .sequence = mtu };
-	sum = bpf_csum_diff(NULL, 0, (__be32 *)icmp, sizeof(*icmp), 0);
-	icmp->checksum = reject_fold(bpf_csum_diff(NULL, 0, quoted, REJECT_MAX_QUOTE, sum));
+	icmp->checksum = csum_of(quoted, REJECT_MAX_QUOTE,
+				 bpf_csum_diff(NULL, 0, (__be32 *)icmp, sizeof(*icmp), 0));
 }
 
 /* Turns the packet into the error about it; nonzero: it could not. */
