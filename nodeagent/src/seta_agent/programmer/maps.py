@@ -6,6 +6,7 @@ nobody's goes only once `complete()` was called, that is once every source has b
 are corrected, never flushed.
 """
 
+import heapq
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -19,6 +20,32 @@ Owner = tuple[Any, ...]  # owners of one map are comparable; of several claims t
 Part = Callable[[bytes], bool]  # which keys, where maps are written in an order
 
 
+class Rivals:
+    """The claims to one key. Of thousands (services that share a backend) the first one is found without a search."""
+
+    def __init__(self, owner: Owner, value: bytes) -> None:
+        self._values = {owner: value}
+        self._order = [owner]  # a heap, also of owners that have left
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def put(self, owner: Owner, value: bytes) -> None:
+        if owner not in self._values:
+            heapq.heappush(self._order, owner)
+        self._values[owner] = value
+        if len(self._order) > 2 * len(self._values) + 8:
+            self._order = sorted(self._values)
+
+    def drop(self, owner: Owner) -> None:
+        del self._values[owner]
+
+    def first(self) -> tuple[Owner, bytes]:
+        while self._order[0] not in self._values:
+            heapq.heappop(self._order)
+        return self._order[0], self._values[self._order[0]]
+
+
 class MapReconciler:
     """`ignored`: fields of the value that the datapath counts in; they are neither compared nor kept."""
 
@@ -29,7 +56,7 @@ class MapReconciler:
         self._wanted: Entries = {}  # key -> value
         self._by_owner: dict[Owner, Entries] = {}  # owner -> its entries
         self._holder: dict[bytes, Owner] = {}  # key -> owner whose value is wanted
-        self._rivals: dict[bytes, dict[Owner, bytes]] = {}  # key -> owner -> value, where several claim it
+        self._rivals: dict[bytes, Rivals] = {}  # key -> claims, where there are several
         self._dirty: dict[bytes, None] = {}  # keys to compare, in the order in which they are written
         self.is_complete = False
         self.errors = 0  # batches that the kernel refused
@@ -150,13 +177,14 @@ class MapReconciler:
         return np.frombuffer(b"".join(entries), dtype)
 
     def _claim(self, key: bytes, owner: Owner, value: bytes) -> None:
-        holder = self._holder.setdefault(key, owner)
-        if key in self._rivals or holder != owner:
-            rivals = self._rivals.setdefault(key, {holder: self._wanted.get(key, value)})
-            rivals[owner] = value
-            self._settle_claim(key, rivals)
-        else:
+        rivals = self._rivals.get(key)
+        if rivals is None and (holder := self._holder.setdefault(key, owner)) != owner:
+            rivals = self._rivals[key] = Rivals(holder, self._wanted[key])
+        if rivals is None:
             self._wanted[key] = value
+        else:
+            rivals.put(owner, value)
+            self._holder[key], self._wanted[key] = rivals.first()
         self._dirty[key] = None
 
     def _release(self, key: bytes, owner: Owner) -> None:
@@ -164,12 +192,8 @@ class MapReconciler:
         if rivals is None:
             del self._holder[key], self._wanted[key]
         else:
-            del rivals[owner]
-            self._settle_claim(key, rivals)
+            rivals.drop(owner)
+            self._holder[key], self._wanted[key] = rivals.first()
             if len(rivals) == 1:
                 del self._rivals[key]
         self._dirty[key] = None
-
-    def _settle_claim(self, key: bytes, rivals: dict[Owner, bytes]) -> None:
-        winner = min(rivals)
-        self._holder[key], self._wanted[key] = winner, rivals[winner]
