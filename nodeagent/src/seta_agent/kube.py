@@ -15,6 +15,7 @@ import orjson
 from seta_agent.kube_access import Access
 
 PAGE = 500  # objects per list request: bounds the memory of one answer
+NOBODY = "-"  # no object's name
 WATCH_SECONDS = 300  # the server ends a watch after this long
 CONNECTED = "CONNECTED"  # our own event type: the watch stands, though nothing has happened yet
 SILENCE_SECONDS = WATCH_SECONDS + 30.0  # a quiet subject says nothing until its watch's end: bookmarks may be rare
@@ -69,17 +70,30 @@ class KubeClient:
     ) -> AsyncIterator[Object]:
         """A complete listing, one list object per page; the last one's metadata.resourceVersion starts a watch.
 
-        `cached`: as the server has it in memory, in one page, and perhaps some moments old. A server whose etcd cannot
-        tell it that its memory is current reads and decodes every object anew for any other listing.
+        `cached`: as the server has it in memory, and perhaps some moments old. A server whose etcd cannot tell it that
+        its memory is current reads and decodes every object anew for any other listing.
         """
-        query = {**(params or {}), "limit": str(PAGE), **({"resourceVersion": "0"} if cached else {})}
+        every = {**(params or {}), "limit": str(PAGE)}
+        query = {**every, **await self._remembered(path)} if cached else every
         while True:
-            page = await self._request("GET", path, params=query)
+            try:
+                page = await self._request("GET", path, params=query)
+            except KubeError as error:
+                if "resourceVersionMatch" not in query or not error.expired:
+                    raise
+                query = every
+                continue
             yield page
             proceed = page["metadata"].get("continue")
             if not proceed:
                 return
-            query["continue"] = proceed
+            query = {**every, "continue": proceed}
+
+    async def _remembered(self, path: str) -> dict[str, str]:
+        """What asks for exactly what the server has in memory: that has pages, unlike "whatever you have"."""
+        none = {"resourceVersion": "0", "limit": "1", "fieldSelector": f"metadata.name={NOBODY}"}
+        answer = await self._request("GET", path, params=none)
+        return {"resourceVersion": answer["metadata"]["resourceVersion"], "resourceVersionMatch": "Exact"}
 
     async def watch(self, path: str, version: str, params: Mapping[str, str] | None = None) -> AsyncIterator[Object]:
         """Watch events from `version` on, the first one CONNECTED; ends when the server ends it.

@@ -21,6 +21,7 @@ class FakeApiServer:
         self.requests: list[tuple[str, str]] = []  # (method, path)
         self.headers: list[dict[str, str]] = []
         self.status = 0  # answer everything with this instead, where not 0
+        self.forgets = False  # listings of an exact version are answered with 410
         self._versions = itertools.count(1)
         self._watchers: list[tuple[str, asyncio.Queue]] = []
         self._runner: web.AppRunner | None = None
@@ -82,6 +83,8 @@ class FakeApiServer:
         if "watch" in request.query:
             return await self._watch(request)
         if path.rpartition("/")[2].islower() and "-" not in path.rpartition("/")[2] and path.count("/") in (3, 4):
+            if self.forgets and request.query.get("resourceVersionMatch") == "Exact":
+                return _status(410, "the version is too old")
             return web.json_response(self._list(path, request.query))
         return _status(404, f"{path} not found")
 
@@ -90,6 +93,10 @@ class FakeApiServer:
         if wanted := query.get("labelSelector"):
             key, _, value = wanted.partition("=")
             found = [item for item in found if item["metadata"].get("labels", {}).get(key) == value]
+        if wanted := query.get("fieldSelector"):
+            found = [item for item in found if item["metadata"]["name"] == wanted.removeprefix("metadata.name=")]
+        if "continue" in query and "resourceVersionMatch" in query:
+            return {}  # a real one refuses that
         begin = int(query.get("continue") or 0)
         metadata = {"resourceVersion": str(next(self._versions))}
         if begin + PAGE < len(found):

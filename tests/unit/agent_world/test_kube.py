@@ -30,6 +30,16 @@ async def test_a_listing_is_read_in_pages(api, client):
     assert len(pages) == 3
 
 
+@pytest.mark.parametrize("forgets", [False, True])
+async def test_what_the_server_remembers_is_read_in_pages_too_and_anew_where_it_has_forgotten_it(api, client, forgets):
+    for name in "abcde":
+        api.put(f"{NODES}/{name}", {})
+    api.forgets = forgets
+    pages = [page async for page in client.pages(NODES, cached=True)]
+    assert [item["metadata"]["name"] for page in pages for item in page["items"]] == list("abcde")
+    assert len(api.requests) == 1 + forgets + 3
+
+
 async def test_every_request_proves_who_we_are(api, client):
     [page async for page in client.pages(NODES)]
     assert api.headers[0]["Authorization"] == "Bearer secret"
