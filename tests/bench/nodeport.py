@@ -13,7 +13,7 @@ from typing import Any
 from tests.bench import objects, report, services
 from tests.bench.cluster import PLAYGROUND, Cluster
 
-ROUNDS = 5
+ROUNDS = 11
 SECONDS = "1"
 ASKED, ASKED_ADDRESS, SERVING = "k8s-w1", "192.168.10.101", "k8s-w2"
 NETWORK = "10.10.201"  # of the LoadBalancer addresses, which the router sends to the node that is asked
