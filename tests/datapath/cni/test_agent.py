@@ -115,7 +115,7 @@ def test_the_monitor_tells_of_a_drop(node):
     source = {"kind": "CiliumNetworkPolicy", "namespace": "default", "name": "nobody", "generation": 1}
     node.api.put(f"{SETA}/compiledpolicies/cnp.default.nobody", {"spec": {"source": source, "rules": [rule]}})
     eventually(lambda: not ping("aw-pod1", SECOND), "the policy is enforced")
-    command = [*node.seta_command, "monitor", "--type", "drop"]
+    command = ["timeout", "20", *node.seta_command, "monitor", "--type", "drop"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=node.environment) as watching:
         eventually(lambda: json.loads(node.seta("status", "-o", "json").stdout)["monitor_listeners"], "it listens")
         assert not ping("aw-pod1", SECOND)
