@@ -10,7 +10,6 @@ import asyncio
 import datetime as dt
 import math
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -68,7 +67,6 @@ class L2(Subject[Mark]):
         self._untold: set[str] = set()  # policies that may have to be told something
         self._shape: dict[str, tuple[bool, bool]] = {}  # policy -> whether it announces, and reaches, when told last
         self._next_move = 0.0  # when a Service may be moved to even out
-        self._slices: dict[Key, set[Key]] = defaultdict(set)  # service -> its EndpointSlices
         cluster.listen(names.SERVICE, lambda key, _before, _after: self.mark((names.SERVICE, key)))
         cluster.listen(names.L2_POLICY, lambda key, _before, _after: self.mark((names.L2_POLICY, key)))
         cluster.listen(
@@ -90,8 +88,6 @@ class L2(Subject[Mark]):
         """Take over the holders; nobody is dead before a whole lease duration since `listen`."""
         for key in self._announcer.restore(self._clock()) | self._cluster.services.known():
             self.mark((names.SERVICE, key))
-        for key, piece in self._cluster.endpoint_slices.items():
-            self._slice_changed(key, None, piece)
         for kind in (names.L2_POLICY, names.NODE):
             for key in self._cluster.tables[kind].known():
                 self.mark((kind, key))
@@ -191,9 +187,7 @@ class L2(Subject[Mark]):
         service = self._cluster.services.get(key)
         if service is None:
             return None
-        slices = [self._cluster.endpoint_slices.get(name) for name in self._slices.get(key, ())]
-        found = [piece for piece in slices if piece is not None]
-        return l2_wishes.of(key, service, self._rules, found, self._proxy_name)
+        return l2_wishes.of(key, service, self._rules, self._cluster.slices(key), self._proxy_name)
 
     def _read(self, key: Key) -> None:
         """Make a rule of a policy, or forget it."""
@@ -239,11 +233,7 @@ class L2(Subject[Mark]):
             self.mark((names.NODE, key))
 
     def _slice_changed(self, key: Key, before: facts.EndpointSlice | None, after: facts.EndpointSlice | None) -> None:
-        for piece, present in ((before, False), (after, True)):
-            if piece is None or not piece.service:
-                continue
-            service = (key[0], piece.service)
-            (self._slices[service].add if present else self._slices[service].discard)(key)
+        for service in {(key[0], piece.service) for piece in (before, after) if piece is not None}:
             found = self._cluster.services.get(service)
             if found is not None and found.external_local:  # of others it does not matter where their backends are
                 self.mark((names.SERVICE, service))
