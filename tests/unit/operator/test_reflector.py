@@ -26,9 +26,11 @@ class ScriptedApi:
         self.asked: list[str] = []  # "list", or the version a watch begins at
         self.done = asyncio.Event()
 
-    async def listed(self, *_place: Any) -> tuple[str, list[JSON]]:
+    async def pages(self, *_place: Any) -> AsyncIterator[tuple[str, list[JSON]]]:
         self.asked.append("list")
-        return self.lists.pop(0)
+        version, items = self.lists.pop(0)
+        for item in items:
+            yield version, [item]
 
     async def watch(self, _kind: Any, _namespace: str, version: str, _silence: float) -> AsyncIterator[JSON]:
         self.asked.append(version)

@@ -1,5 +1,7 @@
 """The door through which the cluster's changes enter: one event handler per kind, for kopf.
 
+What the operator writes itself comes by another one (store/reflector.py).
+
 Events only, no kopf.index: its guarantee (no handler before everything is listed) wakes every waiting object for
 every indexed one, which is quadratic and took more than 30 s for 2,000 objects. app.py asks for a complete picture
 itself (store/sweep.py). Nothing here writes: no finalizers, no annotations, no Kubernetes events.
@@ -17,10 +19,11 @@ from seta_operator.store import connection
 
 
 def registry(cluster: tables.Cluster, stopping: asyncio.Event) -> kopf.OperatorRegistry:
-    """Handlers for every kind the cluster has a table for; `stopping` is set when a signal ends the operator."""
+    """Handlers for every kind that others write; `stopping` is set when a signal ends the operator."""
     found = kopf.OperatorRegistry()
     for kind in tables.READERS:
-        _watch(found, kind, cluster)
+        if kind not in tables.OWN:
+            _watch(found, kind, cluster)
 
     @kopf.on.login(registry=found)
     async def _login(**_: Any) -> kopf.ConnectionInfo:

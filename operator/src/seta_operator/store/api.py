@@ -20,6 +20,7 @@ from seta_operator.store import errors
 
 JSON = dict[str, Any]
 PAGE = 500  # objects
+LONGEST = 4 << 20  # bytes of a watched object: more than etcd stores
 CONNECT = 3.0  # seconds: what is sent that late still comes before another operator leads (leadership.py)
 _JSON = "application/json"
 _NAMES_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -73,30 +74,35 @@ class Api:
 
     async def names(self, kind: Kind) -> tuple[int, dict[tuple[str, str], int]]:
         """Version of the list, and (namespace, name) -> version of every object of the kind."""
-        version, items = await self._list(kind.path(), _NAMES_ONLY)
-        found = {
-            (meta.get("namespace", ""), meta["name"]): int(meta["resourceVersion"])
-            for meta in (item["metadata"] for item in items)
-        }
+        found, version = {}, ""
+        async for version, items in self._pages(kind.path(), _NAMES_ONLY):  # noqa: B007 - the last one's is wanted
+            for meta in (item["metadata"] for item in items):
+                found[meta.get("namespace", ""), meta["name"]] = int(meta["resourceVersion"])
         return int(version), found
 
     async def listed(self, kind: Kind, namespace: str) -> tuple[str, list[JSON]]:
         """Version of the list, and every object of the kind in a namespace."""
-        version, items = await self._list(kind.path(namespace), _JSON)
-        return version, [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in items]
+        found, version = [], ""
+        async for version, items in self.pages(kind, namespace):  # noqa: B007 - the last one's is wanted
+            found += items
+        return version, found
 
-    async def _list(self, path: str, accept: str) -> tuple[str, list[JSON]]:
-        """A list as it was at one moment: its version, which is that of every page, and its items.
+    async def pages(self, kind: Kind, namespace: str) -> AsyncIterator[tuple[str, list[JSON]]]:
+        """The same, page by page: there may be more than one wants to hold at once."""
+        async for version, items in self._pages(kind.path(namespace), _JSON):
+            yield version, [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in items]
+
+    async def _pages(self, path: str, accept: str) -> AsyncIterator[tuple[str, list[JSON]]]:
+        """A list as it was at one moment: its version, the same for every page, and the page's items.
 
         A page is soon read, and other work gets its turn between two.
         """
         query = {"limit": str(PAGE)}
-        items: list[JSON] = []
         while True:
             body = await self._request("GET", path, query=query, accept=accept)
-            items += body["items"] or []
+            yield body["metadata"]["resourceVersion"], body["items"] or []
             if not (token := body["metadata"].get("continue")):
-                return body["metadata"]["resourceVersion"], items
+                return
             query["continue"] = token
 
     async def watch(self, kind: Kind, namespace: str, version: str, silence: float) -> AsyncIterator[JSON]:
@@ -111,7 +117,9 @@ class Api:
         path = f"{kind.path(namespace)}?watch=1&allowWatchBookmarks=true&resourceVersion={version}"
         limits = aiohttp.ClientTimeout(total=None, connect=CONNECT, sock_read=silence)
         try:
-            async with self._session.get(path, headers=self._authorization(), timeout=limits) as response:
+            async with self._session.get(
+                path, headers=self._authorization(), timeout=limits, read_bufsize=LONGEST
+            ) as response:
                 if response.status >= 400:
                     raise errors.of_status(response.status, f"watch of {kind.plural}: {response.reason}")
                 async for line in response.content:

@@ -39,7 +39,9 @@ READERS: dict[Kind, Callable[[JSON], Any]] = {  # kind -> what is kept of an obj
     names.L2_POLICY: facts.policy,
     names.NODE_ANNOUNCEMENTS: facts.owned,
 }
-# What is watched in the operator's own namespace only, by reflector.py: leases are renewed all over the cluster.
+# Read here, but watched by reflector.py: what the operator writes itself.
+OWN = tuple(kind for kind, read in READERS.items() if read is facts.owned)
+# Watched there, too, in the operator's own namespace only: leases are renewed all over the cluster.
 REFLECTED: dict[Kind, Callable[[JSON], Any]] = {names.LEASE: facts.owned}
 
 

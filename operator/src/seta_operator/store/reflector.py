@@ -1,7 +1,8 @@
-"""Watches one kind in one namespace, for what kopf would have to watch in all: leases.
+"""Watches one kind without kopf: leases, in one namespace and not in all; and what the operator writes itself.
 
-Fills the tables as the handlers do, and says when it sees nothing: a listener that judges by what it does not hear must
-know whether it could have heard. Run by app.py.
+Each of its writes comes back as an event. That costs kopf as much as the write itself, which counts where there are
+thousands; here it costs a comparison. Fills the tables as the handlers do, and says when it sees nothing: a listener
+that judges by what it does not hear must know whether it could have heard. Run by app.py.
 """
 
 import asyncio
@@ -28,13 +29,23 @@ class Watcher(Protocol):
         """Everything has been listed, and what changes is seen again."""
 
 
+class Nobody:
+    """A watcher who does not have to know."""
+
+    def lost(self) -> None:
+        """Does nothing."""
+
+    def found(self) -> None:
+        """Does nothing."""
+
+
 class Reflector:
     """A list, then what changes; listed again whenever the watch broke."""
 
     def __init__(
         self, api: Api, cluster: Cluster, place: tuple[Kind, str], watcher: Watcher, *, silence: float
     ) -> None:
-        """`place`: what is watched, in which namespace.
+        """`place`: what is watched, in which namespace ("": in all).
 
         `silence`: seconds without an event, or a bookmark, after which a watch counts as broken.
         """
@@ -59,10 +70,12 @@ class Reflector:
             pause = min(pause * 2, LAST_PAUSE)
 
     async def _list(self) -> str:
-        version, items = await self._api.listed(self._kind, self._namespace)
-        for item in items:
-            self._cluster.seen(self._kind, item)
-        for key in self._cluster.tables[self._kind].known() - {key_of(item) for item in items}:
+        version, listed = "", set()
+        async for version, items in self._api.pages(self._kind, self._namespace):  # noqa: B007 - the last one's is wanted
+            for item in items:
+                self._cluster.seen(self._kind, item)
+                listed.add(key_of(item))
+        for key in self._cluster.tables[self._kind].known() - listed:
             self._cluster.gone(self._kind, key, int(version))
         self.listed.set()
         self._watcher.found()
