@@ -93,8 +93,9 @@ class FakeApiServer:
         if wanted := query.get("labelSelector"):
             key, _, value = wanted.partition("=")
             found = [item for item in found if item["metadata"].get("labels", {}).get(key) == value]
-        if wanted := query.get("fieldSelector"):
-            found = [item for item in found if item["metadata"]["name"] == wanted.removeprefix("metadata.name=")]
+        field, _, value = query.get("fieldSelector", "").partition("=")
+        if field == "metadata.name":
+            found = [item for item in found if item["metadata"]["name"] == value]
         if "continue" in query and "resourceVersionMatch" in query:
             return {}  # a real one refuses that
         begin = int(query.get("continue") or 0)
