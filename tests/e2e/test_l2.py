@@ -126,6 +126,11 @@ class Lan:
         assert self.mac[after] in {mac for _, mac in seen[ADDRESS[name]]["told"]}
         return first + seen["started"] - event
 
+    def replace(self, node: str) -> None:
+        """The device it announces on is another one of the same name."""
+        second_device(self.cluster.name, node)
+        self.mac[node] = self._mac(node)
+
     def _mac(self, node: str) -> str:
         shown = json.loads(self.cluster.exec(node, "ip", "-j", "link", "show", "ens6"))
         return shown[0]["address"]
@@ -246,6 +251,27 @@ def test_a_device_without_carrier_hands_over_within_a_second(lan: Lan):
     seconds = lan.taken_over(seen, "web", before, event)
     assert seconds < 1
     report("carrier lost", seconds)
+
+
+def test_a_deleted_device_hands_over_without_waiting_for_the_lease_and_its_successor_is_used(lan: Lan):
+    before = lan.settled()["web"]
+    with lan.watched(6) as seen:
+        event = time.monotonic()
+        lan.cluster.run("ip", "-n", f"{lan.cluster.name}.{before}", "link", "delete", "ens6")
+        time.sleep(4)
+    try:
+        seconds = lan.taken_over(seen, "web", before, event)
+    finally:
+        lan.replace(before)
+    assert seconds < LEASE - DEADLINE - RETRY
+    report("device deleted", seconds)
+    after = lan.holder("web")
+    lan.cluster.kubectl("cordon", after)
+    try:
+        eventually(lambda: lan.holder("web") == before, "it has the address again, on its new device")
+    finally:
+        lan.cluster.kubectl("uncordon", after)
+    assert lan.settled()["web"] == before
 
 
 def test_a_cordoned_node_hands_over_within_a_second(lan: Lan):
