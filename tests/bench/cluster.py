@@ -33,21 +33,20 @@ class Cluster:
         return subprocess.Popen(command, env=self.env, stdout=subprocess.PIPE, text=True)
 
     @contextlib.contextmanager
-    def kube_proxy_frozen(self) -> Iterator[None]:
-        """While thousands of services are made: its attempts to keep up take what their making needs."""
-        nodes = [one["metadata"]["name"] for one in self.get("nodes")["items"]]
+    def kube_proxy_frozen(self, asked: str) -> Iterator[None]:
+        """While thousands of services are made: its attempts to keep up take what their making needs. Only that of the
+        node that is asked goes on then: three at once would take minutes from each other.
+        """
 
-        def signal(name: str) -> None:
-            for node in nodes:
-                self.run(
-                    PLAYGROUND, "exec", "--name", self.name, node, "--", "sh", "-c", f"pkill -{name} kube-proxy; :"
-                )
+        def signal(node: str, name: str) -> None:
+            self.run(PLAYGROUND, "exec", "--name", self.name, node, "--", "sh", "-c", f"pkill -{name} kube-proxy; :")
 
-        signal("STOP")
+        for one in self.get("nodes")["items"]:
+            signal(one["metadata"]["name"], "STOP")
         try:
             yield
         finally:
-            signal("CONT")
+            signal(asked, "CONT")
 
     def kubectl(self, *args: str, stdin: bytes | None = None) -> str:
         return self.run("kubectl", *args, stdin=stdin)

@@ -12,6 +12,7 @@ from tests.bench.cluster import Cluster
 SIZES = (1, 1_000, 10_000)
 ROUNDS = 7
 SECONDS = "2"
+NODE = "k8s-w1"  # of those who ask and of those who answer
 PORT = 7000
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
 HOW = (
@@ -25,10 +26,10 @@ PROBE_PORTS = itertools.cycle(range(10_000, 32_000))
 
 def measure(label: str, cluster: Cluster, netbench: pathlib.Path) -> Iterator[report.Section]:
     """The section so far, after each size."""
-    addresses = [cluster.pod(f"backend-{n}", "k8s-w1", netbench) for n in range(2)]
+    addresses = [cluster.pod(f"backend-{n}", NODE, netbench) for n in range(2)]
     for n in range(2):
         cluster.serve(f"backend-{n}")
-    cluster.pod("dialer", "k8s-w1", netbench)
+    cluster.pod("dialer", NODE, netbench)
     figures: list[report.Figure] = []
     present = 0
     for size in SIZES:
@@ -52,7 +53,7 @@ def _compare(label: str, cluster: Cluster, size: int, direct: str, targets: list
 
 
 def _grow(cluster: Cluster, numbers: range, addresses: list[str]) -> None:
-    with cluster.kube_proxy_frozen():
+    with cluster.kube_proxy_frozen(NODE):
         objects.create(cluster, "/api/v1/namespaces/default/services", map(service, numbers))
         objects.create(cluster, SLICES, (endpoints(number, addresses) for number in numbers))
 
@@ -86,7 +87,7 @@ def probe(address: str, port: int) -> str:
     return f"nc -z -w 1 -p {next(PROBE_PORTS)} {address} {port} && echo served || true"
 
 
-def until(served: Callable[[], bool], what: str, within: float = 300) -> None:
+def until(served: Callable[[], bool], what: str, within: float = 1200) -> None:
     end = time.monotonic() + within
     while not served():
         if time.monotonic() > end:
