@@ -3,7 +3,7 @@
 import pytest
 
 from tests.datapath.lab import IDENTITY, LXC_MAC, POD_MAC, Lab
-from tests.datapath.language import packet
+from tests.datapath.language import GATEWAY_MAC, packet
 
 KEY_SET = 0x0A00  # the mark that tells to_overlay so
 
@@ -18,7 +18,14 @@ def test_tunnel_a_pod_sends_into_the_overlay(tunnel: Lab, sentence: str):
 def test_native_a_pod_sends_by_the_nodes_routes(native: Lab, sentence: str):
     outcome = native.send("from_container", sentence)
     assert (outcome.says, outcome.action) == ("to-network new", "redirect")
-    assert outcome.packet.dst == "02:00:00:00:00:52"  # node2's, from the neighbour table
+    assert outcome.packet.dst == GATEWAY_MAC  # the kernel writes node2's, and asks again when it is old
+
+
+def test_native_a_running_connection_gets_its_mac_from_the_neighbour_table(native: Lab):
+    native.send("from_container", "A to R tcp syn 80")
+    outcome = native.send("from_container", "A to R tcp ack 80")
+    assert (outcome.says, outcome.action) == ("to-network established", "redirect")
+    assert outcome.packet.dst == "02:00:00:00:00:52"  # node2's
 
 
 def test_tunnel_too_long_for_the_overlay_is_the_stacks_to_answer(tunnel: Lab):
