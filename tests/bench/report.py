@@ -12,7 +12,7 @@ HEADING = "## "
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """What was measured: samples in one unit, and where there are any, baselines of the same run, and the goal."""
+    """What was measured: samples in one unit, and where there are any, baselines of the same rounds, and the goal."""
 
     name: str
     unit: str
@@ -29,7 +29,12 @@ class Figure:
     def ratios(self) -> str:
         """Against each baseline, as the page says it."""
         against = [*([self.baseline] if self.baseline else []), *self.more]
-        return ", ".join(f"{self.median / one.median:.2f} × {one.name}" for one in against)
+        return ", ".join(f"{self.ratio(one):.2f} × {one.name}" for one in against)
+
+    def ratio(self, baseline: "Figure") -> float:
+        """The median over rounds: what slows the machine for some rounds slows both samples of each of them."""
+        rounds = zip(self.samples, baseline.samples, strict=True)
+        return statistics.median(sample / base for sample, base in rounds)
 
     def percentile(self, share: float) -> float:
         ordered = sorted(self.samples)
@@ -71,7 +76,8 @@ def _head() -> str:
     return f"""# Benchmarks
 
 Written by `make bench`. Absolute figures move with the machine; the ratios compare within one run.
-Medians, with the smallest and largest sample in brackets.
+Medians, with the smallest and largest sample in brackets. A ratio is the median of the ratios of each round, in which
+one thing was measured after the other: the machine is slower in some rounds than in others.
 Sections are measured one after the other, at whatever load the machine then has: compare within a section.
 
 Machine: {_cpu()}, Linux {platform.release()}, Python {platform.python_version()}.

@@ -32,6 +32,11 @@ def test_the_page_is_the_same_when_the_same_is_measured(tmp_path: pathlib.Path):
     assert (tmp_path / "page.md").read_text() == before
 
 
+def test_a_ratio_is_of_what_was_measured_in_the_same_round():
+    base = Figure("slow", "s", [1.0, 10.0, 10.0])
+    assert Figure("fast", "s", [2.0, 20.0, 2.0], base).ratios == "2.00 × slow"
+
+
 def test_every_sample_is_kept_for_programs(tmp_path: pathlib.Path):
     report(tmp_path).add(section("First", 1.0))
     report(tmp_path).add(section("Second", 3.0))
