@@ -34,13 +34,13 @@ from seta_operator.services.verdicts import Verdicts
 from seta_operator.settings import Settings
 from seta_operator.store import connection, errors, leadership, sweep
 from seta_operator.store.api import Api, Pace
-from seta_operator.store.cluster import OWN, READERS, Cluster
+from seta_operator.store.cluster import BULK, READERS, Cluster
 from seta_operator.store.leadership import Leadership, LostError
 from seta_operator.store.reflector import Nobody, Reflector
 from seta_operator.store.writer import Writer
 
 LEAST_SILENCE = 30.0  # seconds without a word after which the watch of leases counts as broken
-OWN_SILENCE = 150.0  # and that of what the operator writes: a bookmark comes every minute or so
+BULK_SILENCE = 150.0  # and other watches without kopf: a bookmark comes every minute or so
 URGENT = Pace(read=2.0, write=5.0)  # who announces what: an answer that comes later says little about who is alive
 FIRST_PAUSE, LAST_PAUSE = 0.1, 2.0  # seconds between looks at what is not listed yet
 log = structlog.get_logger()
@@ -79,7 +79,7 @@ class App:
             Tables(self.cluster, self.writer, _service_options(settings)),
             LBIPAM(self.cluster, self.writer, settings.default_lb_service_ipam),
         )
-        self._own = [Reflector(api, self.cluster, (kind, ""), Nobody(), silence=OWN_SILENCE) for kind in OWN]
+        self._bulk = [Reflector(api, self.cluster, (kind, ""), Nobody(), silence=BULK_SILENCE) for kind in BULK]
         self._announcements(settings, connection.namespace())
 
     def _announcements(self, settings: Settings, namespace: str) -> None:
@@ -153,7 +153,7 @@ class App:
 
     async def decide(self) -> None:
         """Run the subjects until kopf ends: it would wait five seconds for tasks that it did not make."""
-        watch = [one.run() for one in (*self._own, self.leases) if one is not None]
+        watch = [one.run() for one in (*self._bulk, self.leases) if one is not None]
         try:
             await _first_of(self._decide(), self._stopping.wait(), *watch)
         except* LostError as lost:

@@ -1,6 +1,6 @@
-"""The door through which the cluster's changes enter: one event handler per kind, for kopf.
+"""The door through which what people set enters (policies, pools, nodes, namespaces): a kopf event handler per kind.
 
-What the operator writes itself comes by another one (store/reflector.py).
+What comes by the thousand enters by another one (store/reflector.py).
 
 Events only, no kopf.index: its guarantee (no handler before everything is listed) wakes every waiting object for
 every indexed one, which is quadratic and took more than 30 s for 2,000 objects. app.py asks for a complete picture
@@ -19,10 +19,10 @@ from seta_operator.store import connection
 
 
 def registry(cluster: tables.Cluster, stopping: asyncio.Event) -> kopf.OperatorRegistry:
-    """Handlers for every kind that others write; `stopping` is set when a signal ends the operator."""
+    """Handlers for every kind that people set; `stopping` is set when a signal ends the operator."""
     found = kopf.OperatorRegistry()
     for kind in tables.READERS:
-        if kind not in tables.OWN:
+        if kind not in tables.BULK:
             _watch(found, kind, cluster)
 
     @kopf.on.login(registry=found)

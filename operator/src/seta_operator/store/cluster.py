@@ -39,8 +39,11 @@ READERS: dict[Kind, Callable[[JSON], Any]] = {  # kind -> what is kept of an obj
     names.L2_POLICY: facts.policy,
     names.NODE_ANNOUNCEMENTS: facts.owned,
 }
-# Read here, but watched by reflector.py: what the operator writes itself.
-OWN = tuple(kind for kind, read in READERS.items() if read is facts.owned)
+# Read here, but watched by reflector.py: what the operator writes itself, and what a large cluster has thousands of.
+BULK = (
+    *(kind for kind, read in READERS.items() if read is facts.owned),
+    *(names.POD, names.SERVICE, names.ENDPOINT_SLICE, names.ENDPOINT),
+)
 # Watched there, too, in the operator's own namespace only: leases are renewed all over the cluster.
 REFLECTED: dict[Kind, Callable[[JSON], Any]] = {names.LEASE: facts.owned}
 
