@@ -225,8 +225,11 @@ INLINE int sort(struct pkt *p, int rc)
 	bool own = p->t.daddr.v4 == cfg.node_ip.v4;
 	int done;
 
-	if (!own && !find_target(p) && endpoint_is_pod(p->dst_ep))
-		return for_pod(p, rc);
+	if (!own && !find_target(p)) {
+		if (endpoint_is_pod(p->dst_ep))
+			return for_pod(p, rc);
+		own = p->dst_ep;
+	}
 	done = own ? for_node(p, rc) : for_elsewhere(p, rc);
 	return done == SERVICE_NONE ? for_own_address(p, rc) : done;
 }

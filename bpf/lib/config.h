@@ -17,7 +17,8 @@ enum trace_level {
 #define MAGLEV_SIZE 16381
 
 struct node_config {
-	union ip16 node_ip;		/* InternalIP: the source of masqueraded packets */
+	union ip16 node_ip;		/* InternalIP: also the source of masqueraded packets
+					 * where their device has no other (nat.h) */
 	union ip16 node_ip6;
 	union ip16 router_ip;		/* the pods' gateway */
 	union ip16 router_ip6;

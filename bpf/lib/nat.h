@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* Masquerade: a pod's packets leave with the node's address (to_netdev), and answers to
- * that find their pod again (from_netdev); so do answers to a service's clients, which
+/* Masquerade: a pod's packets leave with the node's address on that device (to_netdev), and
+ * answers to that find their pod again (from_netdev); so do answers to a service's clients, which
  * went to the backend with the node's address, too (also from_overlay). The ports are
  * nat_port.h's, the rewriting is nat_rewrite.h's.
  */
@@ -17,11 +17,39 @@
 #undef THIS_FILE
 #define THIS_FILE FILE_NAT_H
 
-INLINE void nat_search_for(struct nat_search *search, const struct ct4_tuple *out)
+struct masquerade_key {
+	__u32 ifindex;
+	__u8 family;
+	__u8 pad[3];
+};
+
+struct masquerade_entry {
+	union ip16 ip;
+};
+
+/* Of native devices that do not have the InternalIP: what the node is called on them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 256);
+	__type(key, struct masquerade_key);
+	__type(value, struct masquerade_entry);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} seta_masquerade SEC(".maps");
+
+INLINE __be32 nat_address_of(__u32 ifindex)
+{
+	struct masquerade_key key = { .ifindex = ifindex, .family = FAMILY_V4 };
+	struct masquerade_entry *found = bpf_map_lookup_elem(&seta_masquerade, &key);
+
+	return found ? found->ip.v4 : cfg.node_ip.v4;
+}
+
+INLINE void nat_search_for(struct nat_search *search, const struct ct4_tuple *out, __be32 addr)
 {
 	search->entry = (struct nat4_entry){ 0, out->saddr, out->sport, 0 };
-	search->answer = (struct ct4_tuple){ cfg.node_ip.v4, out->daddr, 0, out->dport,
-					     out->nexthdr, CT_TUPLE_IN };
+	search->answer = (struct ct4_tuple){ addr, out->daddr, 0, out->dport, out->nexthdr,
+					     CT_TUPLE_IN };
 }
 
 /* Of ICMP only echo has an identifier to tell connections apart by. */
@@ -52,7 +80,7 @@ INLINE int nat_masquerade(struct pkt *p)
 	union ct_key out = {};
 
 	ct_key_forward(&out, p->is_error ? &p->inner : &p->t, FAMILY_V4, CT_TUPLE_OUT);
-	nat_search_for(&search, &out.v4);
+	nat_search_for(&search, &out.v4, nat_address_of(p->skb->ifindex));
 	if (!nat_find(&out.v4, &search, &entry)) {
 		if (nat_is_answer(p))
 			return 0;

@@ -168,7 +168,8 @@ COLD int nat_allocate(struct pkt *p, const struct ct4_tuple *out, struct nat_sea
 	bpf_loop(nat_attempts(search), nat_try_port, search, 0);
 	if (!search->found)
 		return DROP(p, DROP_NO_MAPPING_FOR_NAT_MASQUERADE);
-	*result = (struct nat4_entry){ search->entry.created, cfg.node_ip.v4, search->answer.dport, 0 };
+	*result = (struct nat4_entry){ search->entry.created, search->answer.daddr,
+				       search->answer.dport, 0 };
 	if (bpf_map_update_elem(&cilium_snat_v4_external, out, result, BPF_ANY))
 		return DROP(p, DROP_NO_MAPPING_FOR_NAT_MASQUERADE);
 	p->is_new = true;
@@ -184,7 +185,7 @@ INLINE bool nat_find(const struct ct4_tuple *out, struct nat_search *search,
 	struct nat4_entry *entry = bpf_map_lookup_elem(&cilium_snat_v4_external, out);
 	struct nat4_entry *back;
 
-	if (!entry || entry->to_addr != cfg.node_ip.v4)
+	if (!entry || entry->to_addr != search->answer.daddr)
 		return false;
 	*result = *entry;
 	search->answer.dport = result->to_port;

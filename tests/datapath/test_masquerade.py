@@ -1,5 +1,6 @@
 """Masquerade: the world sees the node, and answers find their pod again."""
 
+import ipaddress
 import socket
 
 import pytest
@@ -7,7 +8,8 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP, IPerror, UDPerror
 from scapy.layers.sctp import SCTP
 from scapy.packet import Packet
 
-from tests.datapath.lab import POD_MAC, Lab, Outcome
+from tests.datapath import datapath
+from tests.datapath.lab import HOST, POD_MAC, Lab, Outcome
 from tests.datapath.language import WORLD
 from tests.datapath.nodeport import frame, sound
 
@@ -49,6 +51,23 @@ def test_there_and_back(lab: Lab, kind: str):
     assert (answer.packet[ICMP].id if ICMP in answer.packet else answer.packet.dport) == (
         7 if "icmp" in kind else 40000
     )
+
+
+@pytest.mark.parametrize("kind", ["tcp syn 443", "udp 53", "icmp echo 7", "sctp 9"])
+def test_a_device_may_have_another_address(lab: Lab, kind: str):
+    there = ipaddress.ip_address("203.0.113.9").packed.ljust(16, b"\0")
+    key = {"ifindex": lab.ifindex["eth0"], "family": 1}
+    datapath.put(lab.maps["seta_masquerade"], key, {"ip": {"bytes": list(there)}})
+    lab.endpoint("203.0.113.9", flags=HOST, sec_id=1)
+    sent = out(lab, f"A to W {kind}")
+    assert (sent.says, sent.packet[IP].src, sound(sent.packet)) == ("to-network new", "203.0.113.9", True)
+
+    answer = lab.send("from_netdev", frame(back(sent.packet)))
+    assert (answer.says, answer.packet[IP].dst, answer.packet.dst) == ("to-endpoint reply", POD, POD_MAC["A"])
+    assert port(out(lab, f"A to W {kind}").packet) == port(sent.packet)
+
+    datapath.empty(lab.maps["seta_masquerade"])
+    assert out(lab, f"A to W {kind}").packet[IP].src == NODE
 
 
 @pytest.mark.parametrize("kind", ["tcp syn 443", "udp 53", "icmp echo 7", "sctp 9"])

@@ -229,8 +229,10 @@ class Pipeline:
         for identity in self._tables.admitted:
             encoded |= ipcache.of_range(identity, cidrs, key, value)
         for node in self._tables.nodes:
-            own = node.name == looker
-            encoded |= ipcache.of_node(node, own=own, admitted=admitted, key=key, value=value)
+            if node.name == looker:
+                encoded |= ipcache.of_own(self._tables.ips_of_own(node), key, value)
+            else:
+                encoded |= ipcache.of_node(node, admitted, key, value)
         return [(_prefix(one, key), int(np.frombuffer(two, value)[0]["sec_identity"])) for one, two in encoded.items()]
 
 

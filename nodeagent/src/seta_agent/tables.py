@@ -106,6 +106,15 @@ class Node:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class OwnAddress:
+    """An address that a device of this node has."""
+
+    address: IPAddress
+    ifindex: int
+    secondary: bool = False  # the kernel takes another one of the same network as a source
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class RemotePod:
     """A pod anywhere in the cluster, from the endpoint slices."""
 
@@ -304,10 +313,17 @@ class Tables:
         self.identities: Table[int, Identity] = Table("identities")  # id -> row; watch
         self.admitted: Table[int, Identity] = Table("admitted")  # id -> row; admission (address ranges and nodes)
         self.nodes: Table[str, Node] = Table("nodes")  # name -> row; watch (every node, this one too)
+        self.own_addresses: Table[IPAddress, OwnAddress] = Table("own_addresses")  # address -> row; programmer
         self.remote_pods: Table[str, tuple[RemotePod, ...]] = Table("remote_pods")  # slice name -> rows; watch
         self.services: Table[tuple[str, str], Service] = Table("services")  # (namespace, name) -> row; watch
         self.policies: Table[str, Policy] = Table("policies")  # compiled policy name -> row; watch
         self.selector_sets: Table[str, SelectorSet] = Table("selector_sets")  # name -> row; watch
+
+    def ips_of_own(self, node: Node) -> tuple[IPAddress, ...]:
+        """Every address of this node: as the cluster knows it, and what else its devices have."""
+        return tuple(
+            dict.fromkeys((*node.internal_ips, *node.router_ips, *(row.address for row in self.own_addresses)))
+        )
 
     @property
     def policy_listed(self) -> bool:

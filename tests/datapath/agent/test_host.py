@@ -3,11 +3,13 @@
 import dataclasses
 import socket
 
+from seta_agent.desired.encode import ip_of
 from seta_agent.desired.endpoints import HOST_ENDPOINT, Flag
 from seta_agent.programmer import devices
 from seta_agent.tables import Policy, PolicyDirection, PolicyEntry, PolicyRule, PortMatch, SelectorSet
 from tests.datapath.agent.conftest import on_a_node
 from tests.datapath.agent.lab import OTHER, OWN, QUIET
+from tests.datapath.agent.test_programmer import ip
 
 WEB = PolicyEntry("spec.ingress[0]", deny=False, peers=("ss-world",), ports=(PortMatch("TCP", 80),))
 MAP = f"cilium_policy_v2_{HOST_ENDPOINT}"
@@ -129,7 +131,35 @@ async def test_what_it_does_not_allow_does_not_come_in(lab):
         assert connects(pod)
 
 
-def connects(pod):
+@on_a_node
+async def test_it_counts_for_every_address_of_the_node(lab):
+    await lab.start(enable_host_firewall=True)
+    pod = await lab.add_pod(5)
+    apply(lab, policy("n1"))
+    await lab.until(lambda: rows(lab) == GUARDED)
+    ip("link", "add", "ens6", "type", "veth", "peer", "name", "ens6-lan")
+    for address, device in (("192.168.50.77/24", "ens5"), ("192.168.60.1/24", "ens6")):
+        ip("addr", "add", address, "dev", device)
+    await lab.until(lambda: {"192.168.50.77", "192.168.60.1"} <= own_addresses(lab))
+    assert rows(lab) == GUARDED
+    for address in ("192.168.50.77", "192.168.60.1"):
+        with socket.create_server((address, 80)):
+            assert not connects(pod, address)
+    lab.tables.policies.delete("ccnp.web")
+    await lab.until(lambda: rows(lab) == UNGUARDED)
+    with socket.create_server(("192.168.60.1", 80)):
+        ip("link", "set", "ens6", "up")
+        assert connects(pod, "192.168.60.1")
+    ip("link", "del", "ens6")
+    await lab.until(lambda: "192.168.60.1" not in own_addresses(lab))
+
+
+def own_addresses(lab):
+    keys, values = lab.agent.dump_map("cilium_lxc")
+    return {str(ip_of(k["ip"].tobytes(), k["family"])) for k, v in zip(keys, values, strict=True) if v["sec_id"] == 1}
+
+
+def connects(pod, address="192.168.50.1"):
     with devices.in_netns(pod.netns, socket.socket) as one:
         one.settimeout(QUIET)
-        return one.connect_ex(("192.168.50.1", 80)) == 0
+        return one.connect_ex((address, 80)) == 0

@@ -262,7 +262,7 @@ async def test_a_native_device_made_anew_gets_its_links(lab):
 async def test_a_new_address_of_a_native_device_serves_node_ports_at_once(lab):
     await lab.start()
     ip("addr", "add", "192.168.50.77/24", "dev", "ens5")
-    await lab.until(lambda: IP("192.168.50.77") in lab.agent._setup.addresses)
+    await lab.until(lambda: IP("192.168.50.77") in lab.agent._native_addresses())
 
 
 def empty(lab, name):

@@ -83,20 +83,20 @@ def test_only_known_namespaces_of_endpoints_without_socket_services_are_opted_ou
 
 def test_the_nodes_own_addresses_go_to_the_stack(layouts):
     key, value = layouts["cilium_lxc"]
-    found = endpoints.of_node(OWN, key, value)
+    found = endpoints.of_node(OWN.internal_ips + OWN.router_ips, key, value)
     assert sorted(decode.address(raw, key, "ip") for raw in found) == ["10.0.1.1", "192.168.10.101"]
     assert {decode.fields(raw, value, "flags", "sec_id") for raw in found.values()} == {(1, 1)}
 
 
 def test_own_addresses_are_the_host(layouts):
     layout = layouts["cilium_ipcache_v2"]
-    found = read_ipcache(ipcache.of_node(OWN, own=True, admitted=(), key=layout[0], value=layout[1]), layout)
+    found = read_ipcache(ipcache.of_own(OWN.internal_ips + OWN.router_ips, *layout), layout)
     assert found == {("192.168.10.101", 64, 1): (1, "0.0.0.0"), ("10.0.1.1", 64, 1): (1, "0.0.0.0")}
 
 
 def test_other_nodes_are_remote_and_their_pods_lie_behind_them(layouts):
     layout = layouts["cilium_ipcache_v2"]
-    found = read_ipcache(ipcache.of_node(OTHER, own=False, admitted=(), key=layout[0], value=layout[1]), layout)
+    found = read_ipcache(ipcache.of_node(OTHER, (), *layout), layout)
     assert found == {
         ("192.168.10.102", 64, 1): (6, "0.0.0.0"),
         ("10.0.2.1", 64, 1): (6, "192.168.10.102"),
@@ -120,7 +120,7 @@ def test_other_nodes_are_remote_and_their_pods_lie_behind_them(layouts):
 def test_a_node_may_be_the_api_servers_or_known_by_itself(layouts, changes, admitted, identities):
     layout = layouts["cilium_ipcache_v2"]
     node = dataclasses.replace(OTHER, **changes)
-    found = read_ipcache(ipcache.of_node(node, own=False, admitted=admitted, key=layout[0], value=layout[1]), layout)
+    found = read_ipcache(ipcache.of_node(node, admitted, *layout), layout)
     assert {key[0]: value[0] for key, value in found.items()} == identities
 
 

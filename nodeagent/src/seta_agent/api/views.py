@@ -136,7 +136,7 @@ def _node_ips(tables: Tables, node_name: str) -> Iterable[Json]:
     for node in tables.nodes:
         own = node.name == node_name
         identity = ReservedIdentity.HOST if own else ipcache.identity_of_node(node, tables.admitted.keys())
-        for address in (*node.internal_ips, *node.router_ips):
+        for address in tables.ips_of_own(node) if own else (*node.internal_ips, *node.router_ips):
             yield _ip(tables, str(address), int(identity), "local" if own else "custom-resource", "")
 
 

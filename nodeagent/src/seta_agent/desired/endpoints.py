@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from seta_agent.desired.encode import FAMILY, Dtype, Entries, entries, ip16, mac_number, put_bytes
-from seta_agent.tables import Endpoint, IPAddress, Node, ReservedIdentity
+from seta_agent.tables import Endpoint, IPAddress, ReservedIdentity
 
 HOST_ENDPOINT = 65535  # the node itself, where policies are for it
 
@@ -43,9 +43,9 @@ def opted_out(listed: Iterable[Endpoint], key: Dtype, value: Dtype) -> Entries:
     return entries(np.array(cookies, key), np.ones(len(cookies), value))
 
 
-def of_node(node: Node, key: Dtype, value: Dtype, *, flags: Flag | None = None) -> Entries:
+def of_node(own: Iterable[IPAddress], key: Dtype, value: Dtype, *, flags: Flag | None = None) -> Entries:
     """The node's own addresses: packets to them go to the stack. `flags`: of the policy for the node, if one is."""
-    addresses = sorted({*node.internal_ips, *node.router_ips}, key=lambda address: (address.version, int(address)))
+    addresses = sorted(set(own), key=lambda address: (address.version, int(address)))
     info = np.zeros(len(addresses), value)
     info["flags"], info["sec_id"] = int(Flag.HOST | (flags or 0)), int(ReservedIdentity.HOST)
     info["lxc_id"] = 0 if flags is None else HOST_ENDPOINT

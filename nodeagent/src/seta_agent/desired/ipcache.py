@@ -24,11 +24,13 @@ class Whose:
     node: IPAddress | None = None  # None: here, or no pod
 
 
-def of_node(node: Node, *, own: bool, admitted: Container[int], key: Dtype, value: Dtype) -> Entries:
-    """Addresses of a node; of the others also where their pods live."""
-    if own:
-        addresses = (*node.internal_ips, *node.router_ips)
-        return _encode([Whose(_host(ip), ReservedIdentity.HOST) for ip in addresses], key, value)
+def of_own(addresses: Iterable[IPAddress], key: Dtype, value: Dtype) -> Entries:
+    """Addresses of this node."""
+    return _encode([Whose(_host(ip), ReservedIdentity.HOST) for ip in addresses], key, value)
+
+
+def of_node(node: Node, admitted: Container[int], key: Dtype, value: Dtype) -> Entries:
+    """Addresses of another node, and where its pods live."""
     behind = {ip.version: ip for ip in reversed(node.internal_ips)}  # IP version -> the node's address
     outer = behind.get(4) or behind.get(6)
     identity = identity_of_node(node, admitted)

@@ -46,7 +46,7 @@ class EndpointStage:
         self._wake = wake
         self.engine = PolicyEngine(tables, settings.enable_policy, settings.node_name, wake)
         self.cookies = policymap.Cookies()
-        self.host = HostStage(settings, self.engine, self.cookies)
+        self.host = HostStage(settings, tables, self.engine, self.cookies)
         self.programmed: dict[int, Programmed] = {}  # endpoint id -> what is in the kernel
         self.errors: dict[int, str] = {}  # endpoint id -> why it is not programmed
         self.enforced: dict[str, int] | None = None  # policy name -> generation that the kernel enforces

@@ -16,12 +16,14 @@ from seta_agent.desired.routes import TUNNEL_DEVICE, TUNNEL_OVERHEAD, Neighbour,
 from seta_agent.programmer import portrange, sysctls
 from seta_agent.programmer.errors import ProgrammingError
 from seta_agent.settings import Settings
-from seta_agent.tables import IPAddress, Node
+from seta_agent.tables import IPAddress, Node, OwnAddress
 
 PROTOCOL = 83  # who made the route: `ip route` shows "proto 83"
 MAIN_TABLE = 254
 SCOPE_LINK, SCOPE_ANY = 253, 255
 NUD_PERMANENT = 0x80
+IFA_F_SECONDARY = 0x1
+IPVS_DEVICE = "kube-ipvs0"
 IFF_UP, IFF_NOARP = 0x1, 0x80
 MISSING = {2, 3, 19, 99}  # ENOENT, ESRCH, ENODEV, EADDRNOTAVAIL: there is nothing to remove
 
@@ -74,11 +76,22 @@ class HostDevices:
             )
         return [self._device(name) for name in names]
 
-    def addresses(self, devices: Iterable[Device]) -> list[IPAddress]:
-        """Every address of these devices."""
-        wanted = {device.index for device in devices}
-        found = ((a["index"], a.get_attr("IFA_LOCAL") or a.get_attr("IFA_ADDRESS")) for a in self._netlink.get_addr())
-        return [ipaddress.ip_address(text) for index, text in found if index in wanted]
+    def addresses(self) -> dict[IPAddress, OwnAddress]:
+        """Every address by which others may know this node, in the kernel's order.
+
+        Not those that count on one link only, nor those that IPVS keeps for other machines' services.
+        """
+        services = self.index(IPVS_DEVICE)
+        rows = (
+            OwnAddress(
+                ipaddress.ip_address(found.get_attr("IFA_LOCAL") or found.get_attr("IFA_ADDRESS")),
+                found["index"],
+                secondary=bool(found["flags"] & IFA_F_SECONDARY),
+            )
+            for found in self._netlink.get_addr()
+            if found["scope"] < SCOPE_LINK and found["index"] != services
+        )
+        return {row.address: row for row in rows}
 
     def index(self, name: str) -> int:
         """The ifindex, 0 where there is no such device."""

@@ -13,7 +13,7 @@ from seta_agent.programmer.endpointpolicy import EndpointPolicy, PolicyEngine
 from seta_agent.programmer.kernelmaps import KernelMaps
 from seta_agent.programmer.nodesetup import NodeSetup
 from seta_agent.settings import Settings
-from seta_agent.tables import Node
+from seta_agent.tables import Node, Tables
 
 LXC = "cilium_lxc"
 OWNER = ("0-host", "")  # its rows count before those of ("0-node", ""), which are the same addresses unguarded
@@ -22,12 +22,14 @@ OWNER = ("0-host", "")  # its rows count before those of ("0-node", ""), which a
 class HostStage:
     """Off, it does nothing. `policy`: what the kernel holds, None where the node is not guarded."""
 
-    def __init__(self, settings: Settings, engine: PolicyEngine, cookies: policymap.Cookies) -> None:
+    def __init__(self, settings: Settings, tables: Tables, engine: PolicyEngine, cookies: policymap.Cookies) -> None:
         self._settings = settings
+        self._tables = tables
         self._engine = engine
         self._cookies = cookies
         self._dirty = True
         self.policy: EndpointPolicy | None = None
+        tables.own_addresses.subscribe(lambda _: self.recheck())
 
     @property
     def enabled(self) -> bool:
@@ -38,7 +40,7 @@ class HostStage:
         self._dirty = True
         if not self.enabled:
             return
-        rows = endpoints.of_node(own, *maps.layout(LXC))
+        rows = endpoints.of_node(self._tables.ips_of_own(own), *maps.layout(LXC))
         reconciler = maps.reconciler(LXC)
         found = {key: value for key in rows if (value := reconciler.get(key)) and self._is_guarded(value, maps)}
         reconciler.set(OWNER, found)
@@ -66,8 +68,8 @@ class HostStage:
 
     def _write_rows(self, maps: KernelMaps, own: Node, flags: Flag | None) -> None:
         reconciler = maps.reconciler(LXC)
-        rows = {} if flags is None else endpoints.of_node(own, *maps.layout(LXC), flags=flags)
-        reconciler.set(OWNER, rows)
+        addresses = () if flags is None else self._tables.ips_of_own(own)
+        reconciler.set(OWNER, endpoints.of_node(addresses, *maps.layout(LXC), flags=flags))
         reconciler.apply()
 
     def _flags(self, found: EndpointPolicy) -> Flag:

@@ -37,6 +37,7 @@ class IdentityStage:
         self._pod_cidrs: frozenset[IPNetwork] = frozenset()
         tables.endpoints.subscribe(lambda number: self._changed("0-endpoint", str(number)), wake)
         tables.nodes.subscribe(lambda name: self._changed("1-node", name), wake)
+        tables.own_addresses.subscribe(lambda _: self._changed("1-node", node_name))
         tables.remote_pods.subscribe(lambda name: self._changed("2-slice", name), wake)
         tables.admitted.subscribe(self._admitted_changed, wake)
 
@@ -97,7 +98,7 @@ class IdentityStage:
     def _take_own_addresses(self, maps: KernelMaps) -> set[tuple[str, str]]:
         """The node's own addresses; when they change every slice says something else about where pods live."""
         own = self._tables.nodes.get(self._node_name)
-        entries = endpoints.of_node(own, *maps.layout(LXC)) if own else {}
+        entries = endpoints.of_node(self._tables.ips_of_own(own), *maps.layout(LXC)) if own else {}
         maps.reconciler(LXC).set(("0-node", ""), entries)
         addresses = frozenset(own.internal_ips if own else ())
         if addresses == self._own_addresses:
@@ -124,9 +125,11 @@ class IdentityStage:
             return ipcache.of_endpoint(endpoint, key, value) if endpoint else {}
         if source == "1-node":
             node = tables.nodes.get(name)
-            own = name == self._node_name
-            admitted = tables.admitted.keys()
-            return ipcache.of_node(node, own=own, admitted=admitted, key=key, value=value) if node else {}
+            if node is None:
+                return {}
+            if name == self._node_name:
+                return ipcache.of_own(tables.ips_of_own(node), key, value)
+            return ipcache.of_node(node, tables.admitted.keys(), key, value)
         if source == RANGE:
             identity = tables.admitted.get(int(name))
             return ipcache.of_range(identity, self._pod_cidrs, key, value) if identity else {}

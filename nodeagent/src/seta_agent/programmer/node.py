@@ -17,7 +17,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from seta_agent.bpf.errors import BpfError
 from seta_agent.bpf.maps import Array
 from seta_agent.desired import lbnode
-from seta_agent.programmer import cutoff, devicewatch, gc
+from seta_agent.programmer import cutoff, devicewatch, gc, masquerade
 from seta_agent.programmer.endpointpolicy import PolicyEngine
 from seta_agent.programmer.endpoints import EndpointStage
 from seta_agent.programmer.errors import ProgrammingError
@@ -29,7 +29,7 @@ from seta_agent.programmer.nodesetup import NodeSetup
 from seta_agent.programmer.services import ServiceStage
 from seta_agent.programmer.stale import StaleUdp
 from seta_agent.settings import Settings
-from seta_agent.tables import Endpoint, Node, Service, Tables
+from seta_agent.tables import Endpoint, IPAddress, Node, Service, Tables
 
 RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1.0, 30.0  # doubled while the same fails again
 RECHECK_SECONDS = 300.0  # strangers' changes to our maps, routes and links are corrected at least so often
@@ -212,6 +212,7 @@ class NodeProgrammer:
         """At start, and when the node's own addresses change: all stages then look at everything again."""
         host = self._need_host()
         await self._in_netlink_thread(lambda: self._setup.devices(host, own))
+        await self._take_addresses(host)
         # In a thread, so that the watches go on listing; in this one, so that close() comes after it.
         lost = await self._in_netlink_thread(lambda: self._setup.load(own))
         self._own = own
@@ -298,7 +299,7 @@ class NodeProgrammer:
         host = self._need_host()
         if self._devices_dirty:
             native = await self._in_netlink_thread(lambda: host.native(own))
-            self._setup.addresses = await self._in_netlink_thread(lambda: host.addresses(native))
+            await self._take_addresses(host)
             self._devices_dirty = False
             changed = native != self._setup.native
         else:
@@ -308,12 +309,21 @@ class NodeProgrammer:
             await self._set_up(own)
         await self._routes.apply(own, self._setup.native_mtu, self._on_host)
 
+    async def _take_addresses(self, host: HostDevices) -> None:
+        self._tables.own_addresses.replace(await self._in_netlink_thread(host.addresses))
+
     async def _apply_identities(self) -> None:
         self._identities.apply(self._setup.maps)
+        masquerade.apply(self._setup.maps, self._need_own(), self._setup.native, self._tables.own_addresses)
 
     async def _apply_services(self) -> None:
         own = self._tables.nodes.get(self._settings.node_name) or self._need_own()
-        self._services.apply(self._setup.maps, lbnode.view(self._settings, own, self._setup.addresses))
+        self._services.apply(self._setup.maps, lbnode.view(self._settings, own, self._native_addresses()))
+
+    def _native_addresses(self) -> list[IPAddress]:
+        """What the native devices have."""
+        native = {device.index for device in self._setup.native}
+        return [row.address for row in self._tables.own_addresses if row.ifindex in native]
 
     async def _apply_endpoints(self) -> None:
         await self._endpoints.apply(self._setup, self._need_own(), self._on_host)

@@ -19,7 +19,7 @@ from seta_agent.programmer.kernelmaps import KernelMaps
 from seta_agent.programmer.policymaps import PolicyMaps
 from seta_agent.programmer.programs import ON_NATIVE, ON_OVERLAY, Link, Programs
 from seta_agent.settings import Settings
-from seta_agent.tables import IPAddress, Node
+from seta_agent.tables import Node
 
 log = structlog.get_logger()
 
@@ -33,7 +33,6 @@ class NodeSetup:
         self.acceleration = Acceleration(settings, self.programs)
         self.native: list[Device] = []
         self.overlay: Device | None = None
-        self.addresses: list[IPAddress] = []  # of the native devices
         self.attached = False
         self.hooked: list[Device] = []  # native devices that our programs hang on
         self._maps: KernelMaps | None = None
@@ -72,7 +71,6 @@ class NodeSetup:
     def devices(self, host: HostDevices, own: Node) -> None:
         """In the netlink thread."""
         self.native, self.overlay = host.prepare(own)
-        self.addresses = host.addresses(self.native)
 
     def load(self, own: Node) -> list[str]:
         """Objects and maps: the names of maps that lost their entries. `ProgrammingError` with one sentence."""
