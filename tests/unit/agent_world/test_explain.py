@@ -1,10 +1,13 @@
 """Policies in, answers of `seta policy explain` out; and what it suggests, applied, changes the answer."""
 
+import ipaddress
+
 import pytest
 
 from seta_agent.api import questions
 from seta_agent.api.parties import PartyError
 from seta_agent.api.questions import QuestionError
+from seta_agent.tables import OwnAddress
 from tests.unit.agent_world.cluster import Cluster, closed, cnp
 
 CLOSED_DB = "CiliumNetworkPolicy shop/closed-db"
@@ -179,6 +182,14 @@ def test_a_node_is_the_host_to_its_own_pods_and_remote_to_others(cluster):
     )
     told = cluster.explain("192.168.10.1", "shop/db")
     assert (told["verdict"], told["from"]["identity"]) == ("denied", 7)
+
+
+def test_so_is_each_further_address_of_it_but_to_others_the_world(cluster):
+    for text in ("192.168.10.1", "203.0.113.9"):
+        address = ipaddress.ip_address(text)
+        cluster.tables.own_addresses.set(address, OwnAddress(address, 2))
+    assert cluster.explain("203.0.113.9", "shop/web")["from"]["identity"] == 1
+    assert cluster.explain("203.0.113.9", "shop/db")["from"]["identity"] == 2
 
 
 @pytest.mark.parametrize("agent", ["n1", "n2"])

@@ -70,7 +70,14 @@ def seen_from(tables: Tables, looker: Party, other: Party) -> int:
         if node is None or looker.node == other.node:
             return ReservedIdentity.HOST
         return ipcache.identity_of_node(node, tables.admitted.keys())
+    if other.address and tables.own_addresses.get(other.address) and _is_here(tables, looker.node):
+        return ReservedIdentity.HOST  # a further address of this node, which others do not know
     return _of_address(tables, other.address)
+
+
+def _is_here(tables: Tables, name: str) -> bool:
+    node = tables.nodes.get(name)
+    return node is not None and any(tables.own_addresses.get(address) for address in node.internal_ips)
 
 
 def _reserved(word: str) -> Party:
