@@ -85,26 +85,38 @@ INLINE bool nat_host_listens(struct nat_search *s)
 	return true;
 }
 
-/* Whether the connection that holds a port lives: a pod's is known by the answering
- * side, a client's by the frontend it asked. `closed`: whether one that is closed does.
+/* Under which tuple conntrack has the connection that holds a port: a pod's is known by
+ * the answering side, a client's by the frontend it asked. False: by one that is gone.
+ */
+INLINE bool nat_opened(const struct ct4_tuple *answer, const struct nat4_entry *holder,
+		       struct ct4_tuple *opened)
+{
+	struct lb4_reverse_nat *front;
+
+	*opened = (struct ct4_tuple){ answer->saddr, holder->to_addr, answer->sport,
+				      holder->to_port, answer->nexthdr, CT_TUPLE_OUT };
+	if (!holder->rev_nat_index)
+		return true;
+	front = lb4_reverse(holder->rev_nat_index);
+	if (!front)
+		return false;
+	opened->daddr = front->address;
+	opened->dport = front->port;
+	opened->flags = CT_TUPLE_SERVICE;
+	return true;
+}
+
+/* Whether the connection that holds a port lives. `closed`: whether one that is closed
+ * does.
  */
 INLINE bool nat_is_in_use(const struct ct4_tuple *answer, const struct nat4_entry *holder,
 			  bool closed)
 {
-	struct lb4_reverse_nat *front;
 	struct ct_entry *entry;
 	union ct_key key = {};
 
-	key.v4 = (struct ct4_tuple){ answer->saddr, holder->to_addr, answer->sport,
-				     holder->to_port, answer->nexthdr, CT_TUPLE_OUT };
-	if (holder->rev_nat_index) {
-		front = lb4_reverse(holder->rev_nat_index);
-		if (!front)
-			return false;
-		key.v4.daddr = front->address;
-		key.v4.dport = front->port;
-		key.v4.flags = CT_TUPLE_SERVICE;
-	}
+	if (!nat_opened(answer, holder, &key.v4))
+		return false;
 	entry = ct_find(&key, FAMILY_V4, answer->nexthdr == IPPROTO_TCP);
 	return ct_is_alive(entry, ct_now()) &&
 	       (closed || (entry->flags & CT_CLOSED) != CT_CLOSED);

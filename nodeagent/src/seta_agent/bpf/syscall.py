@@ -202,6 +202,16 @@ def attached(target: int, attach_type: int) -> list[tuple[int, int]]:
     return [(programs[i], links[i]) for i in range(count)]
 
 
+def prog_run(prog_fd: int, ctx: bytes) -> bytes:
+    """Run a program of section `syscall`: its context, as it leaves it."""
+    held = ctypes.create_string_buffer(ctx, len(ctx))
+    attributes = struct.pack(
+        "=IIIIQQIIIIQQ", *(prog_fd, 0, 0, 0, 0, 0, 0, 0, len(ctx), 0), *(ctypes.addressof(held), 0)
+    )
+    bpf(TEST_RUN, attributes, "running a program")
+    return held.raw
+
+
 def prog_test_run(prog_fd: int, data: bytes, ctx: bytes = b"", *, repeat: int = 1, room: int = 512) -> TestRun:
     """Run a program on one packet. `room`: bytes that the packet may grow by. `ctx`: a `struct __sk_buff` or so."""
     data_at, _data = _pointer(data)

@@ -12,6 +12,7 @@ import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import structlog
 
 from seta_agent.bpf import syscall
@@ -25,6 +26,7 @@ from seta_agent.settings import Settings
 PACKET_OBJECTS = ("from_container", "to_container", "from_netdev", "to_netdev", "from_overlay", "to_overlay")
 SOCKET_OBJECT = "sock"
 XDP_OBJECT, XDP_PROGRAM = "xdp", "xdp_service"
+SWEEP_OBJECT = "sweep"
 INGRESS, EGRESS = syscall.TCX_INGRESS, syscall.TCX_EGRESS
 ON_ENDPOINT = (("from_container", INGRESS), ("to_container", EGRESS))
 ON_NATIVE = (("from_netdev", INGRESS), ("to_netdev", EGRESS))
@@ -98,6 +100,12 @@ class Programs:
     def map_path(self, name: str) -> pathlib.Path:
         return self._settings.maps_dir / name
 
+    def swept(self, program: str) -> dict[str, int]:
+        """Run one of the sweeps: table -> entries that it deleted. Blocking; `BpfError`."""
+        answer = np.zeros(1, self.btf[SWEEP_OBJECT].dtype("swept"))
+        answer = np.frombuffer(syscall.prog_run(self._program_fds[program], answer.tobytes()), answer.dtype)
+        return {name: int(answer[name][0]) for name in answer.dtype.names or ()}
+
     def attach(self, link: Link) -> None:
         """Make the pinned link run the loaded program. `BpfError(NO_DEVICE)` where the device is gone."""
         path = self._settings.links_dir / link.name
@@ -150,7 +158,7 @@ class Programs:
 
     def _wanted(self) -> tuple[str, ...]:
         accelerated = self._settings.bpf_lb_acceleration != "disabled"
-        return (*PACKET_OBJECTS, SOCKET_OBJECT, *([XDP_OBJECT] if accelerated else []))
+        return (*PACKET_OBJECTS, SOCKET_OBJECT, SWEEP_OBJECT, *([XDP_OBJECT] if accelerated else []))
 
     def _load_one(self, name: str, config: Mapping[str, Any], replaced: dict[str, pins.Replaced]) -> None:
         opened = Object(self._settings.objects / f"{name}.bpf.o", self._settings.maps_dir)
