@@ -197,7 +197,7 @@ async def test_a_pod_elsewhere_that_is_called_otherwise_makes_connections_looked
     pod = RemotePod("ns", "far", 500, (IP("10.1.2.9"),), IP("192.168.50.2"))
     lab.tables.remote_pods.set("ces-1", (pod,))
     await lab.applied()
-    before = lab.agent._replaced
+    before = lab.agent.upkeep.replaced
     lab.tables.remote_pods.set("ces-1", (dataclasses.replace(pod, identity=501),))
     await lab.applied()
-    assert lab.agent._replaced == before + 1
+    assert lab.agent.upkeep.replaced == before + 1

@@ -214,7 +214,7 @@ async def test_policy_judges_no_connection_to_a_frontend(lab):
     number = id_of(lab, FIRST)
     connection(lab, 1001, SERVICE, source="10.1.1.5", rev_nat_index=17, backend_id=number)
     connection(lab, 1002, OUT, source="10.1.1.5", destination=(FIRST, 5353))
-    lab.agent._judged.set()
+    lab.agent.upkeep.judge()
     await lab.until(lambda: lab.agent.status()["connections_judged_anew"])
     keys, values = lab.agent.dump_map(ANY)
     denied = dict(zip(keys["sport"].tolist(), (values["flags"] & 0x8).tolist(), strict=True))

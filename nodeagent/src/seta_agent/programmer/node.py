@@ -17,24 +17,22 @@ from pyroute2.netlink.exceptions import NetlinkError
 from seta_agent.bpf.errors import BpfError
 from seta_agent.bpf.maps import Array
 from seta_agent.desired import lbnode
-from seta_agent.programmer import cutoff, devicewatch, gc, masquerade
+from seta_agent.programmer import devicewatch, masquerade
 from seta_agent.programmer.endpointpolicy import PolicyEngine
 from seta_agent.programmer.endpoints import EndpointStage
 from seta_agent.programmer.errors import ProgrammingError
 from seta_agent.programmer.hostdevices import Device, HostDevices
-from seta_agent.programmer.identities import IPCACHE, LXC, IdentityStage
+from seta_agent.programmer.identities import IdentityStage
 from seta_agent.programmer.kernelmaps import KernelMaps
 from seta_agent.programmer.noderoutes import RouteStage
 from seta_agent.programmer.nodesetup import NodeSetup
 from seta_agent.programmer.services import ServiceStage
 from seta_agent.programmer.stale import StaleUdp
+from seta_agent.programmer.upkeep import Upkeep
 from seta_agent.settings import Settings
 from seta_agent.tables import Endpoint, IPAddress, Node, Service, Tables
 
 RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1.0, 30.0  # doubled while the same fails again
-RECHECK_SECONDS = 300.0  # strangers' changes to our maps, routes and links are corrected at least so often
-COLLECT_SECONDS = 60.0
-CUT_SECONDS = 1.0
 Result = TypeVar("Result")
 log = structlog.get_logger()
 
@@ -66,10 +64,7 @@ class NodeProgrammer:
         self._synced = False
         self._passes = 0
         self._pass_seconds = 0.0
-        self._collected: dict[str, int] = {}  # map -> entries that the last sweep deleted
-        self._judged = asyncio.Event()  # set: connections may have lost their allow, or got it back
-        self._replaced = 0  # endpoints and addresses that had got another policy or identity, when last looked
-        self._cut = 0  # connections that were cut, or let go on
+        self.upkeep = Upkeep(self._setup, self._endpoints, self.recheck)
         self._stale = StaleUdp(settings, tables, lambda: self._setup.maps)
 
     @property
@@ -103,9 +98,7 @@ class NodeProgrammer:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._apply_changes())
             tasks.create_task(devicewatch.run(self._device_changed))
-            tasks.create_task(self._recheck_regularly())
-            tasks.create_task(self._collect_regularly())
-            tasks.create_task(self._cut_connections())
+            tasks.create_task(self.upkeep.run())
             tasks.create_task(self._stale.run())
 
     async def close(self) -> None:
@@ -182,8 +175,8 @@ class NodeProgrammer:
             "policies_waiting": sorted(self._endpoints.engine.index.waiting),
             "passes": self._passes,
             "last_pass_seconds": round(self._pass_seconds, 6),
-            "collected": dict(self._collected),
-            "connections_judged_anew": self._cut,
+            "collected": dict(self.upkeep.swept),
+            "connections_judged_anew": self.upkeep.judged,
             "sockets_closed": self._stale.closed,
             "connections_forgotten": self._stale.forgotten,
         }
@@ -272,20 +265,13 @@ class NodeProgrammer:
             log.error("programming_failed", reason=failure)
         self._failure = failure
         self.failing_since = (self.failing_since or time.monotonic()) if failure else None
-        self._note_changes()
+        self.upkeep.passed()
+        if self._synced and not failure:
+            self._stale.applied()
         self._passes += 1
         self._pass_seconds = time.perf_counter() - started
         async with self._applied:
             self._applied.notify_all()
-
-    def _note_changes(self) -> None:
-        """Whether what connections live from is another than before this pass."""
-        replaced = sum(self._setup.maps.reconciler(name).replaced for name in (IPCACHE, LXC))
-        if self._setup.policy_maps.take_changed() or replaced != self._replaced:
-            self._judged.set()
-        self._replaced = replaced
-        if self._synced and not self._failure:
-            self._stale.applied()
 
     def _finish(self) -> None:
         """Everything is listed and in the maps."""
@@ -344,34 +330,6 @@ class NodeProgrammer:
         self._routes.recheck()
         self._devices_dirty = True
         self._wake.set()
-
-    async def _recheck_regularly(self) -> None:
-        while True:
-            await asyncio.sleep(RECHECK_SECONDS)
-            try:
-                self.recheck()
-            except BpfError as error:
-                log.warning("recheck_failed", reason=str(error))
-
-    async def _collect_regularly(self) -> None:
-        while True:
-            await asyncio.sleep(COLLECT_SECONDS)
-            try:
-                self._collected = await asyncio.to_thread(gc.collect, self._setup.maps)
-            except BpfError as error:
-                log.warning("collecting_failed", reason=str(error))
-
-    async def _cut_connections(self) -> None:
-        """At once after a change, then at most once a second."""
-        while True:
-            await self._judged.wait()
-            self._judged.clear()
-            try:
-                self._cut += await asyncio.to_thread(cutoff.sweep, self._setup.maps, self._endpoints.subjects())
-            except BpfError as error:
-                log.warning("cutting_failed", reason=str(error))
-                self._judged.set()
-            await asyncio.sleep(CUT_SECONDS)
 
     async def _on_host(self, work: Callable[[HostDevices], None]) -> None:
         host = self._need_host()
