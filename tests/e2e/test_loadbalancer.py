@@ -84,7 +84,8 @@ def test_a_killed_operator_costs_the_world_nothing(failing: Failovers):
 
 
 def test_a_lost_carrier_costs_the_world_less_than_a_second(failing: Failovers):
-    assert 0 < told("carrier lost", failing.carrier_lost()) < 1
+    """Nothing at all, where the router was just asking: another node has taken over all the same."""
+    assert told("carrier lost", failing.carrier_lost()) < 1
 
 
 def test_a_frozen_agent_costs_the_world_no_more_than_the_lease(failing: Failovers):
