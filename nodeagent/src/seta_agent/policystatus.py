@@ -23,13 +23,16 @@ Enforced = Mapping[str, int]  # name of a CompiledPolicy -> generation of its so
 
 
 def desired(node: Node, enforced: Enforced) -> Object:
-    """The object without what the API server adds; it goes with its CiliumNode."""
+    """The object without what the API server adds; it goes with its CiliumNode.
+
+    Without a status where nothing is enforced: applied, a map that becomes empty would be null, which is refused.
+    """
     owner = {"apiVersion": names.CILIUM_NODE.api_version, "kind": names.CILIUM_NODE.kind, "name": node.name}
     return {
         "apiVersion": names.NODE_POLICY_STATUS.api_version,
         "kind": names.NODE_POLICY_STATUS.kind,
         "metadata": {"name": node.name, "ownerReferences": [{**owner, "uid": node.uid}]},
-        "status": {"enforced": dict(sorted(enforced.items()))},
+        **({"status": {"enforced": dict(sorted(enforced.items()))}} if enforced else {}),
     }
 
 

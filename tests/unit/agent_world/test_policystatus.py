@@ -42,7 +42,7 @@ class Report:
 
     @property
     def last(self):
-        return self.server.written[-1][1]["status"]["enforced"]
+        return self.server.written[-1][1].get("status", {}).get("enforced", {})
 
 
 async def test_the_object_is_the_nodes_and_goes_with_it(monkeypatch):
