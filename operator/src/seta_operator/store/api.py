@@ -21,6 +21,7 @@ from seta_operator.store import errors
 JSON = dict[str, Any]
 PAGE = 500  # objects
 LONGEST = 4 << 20  # bytes of a watched object: more than etcd stores
+WATCHED = 0.8  # of the silence that counts as broken: after that the API server ends a watch
 CONNECT = 3.0  # seconds: what is sent that late still comes before another operator leads (leadership.py)
 _JSON = "application/json"
 _NAMES_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -114,7 +115,10 @@ class Api:
         """
         if self._session is None:
             raise RuntimeError("Api is used outside its context")
-        path = f"{kind.path(namespace)}?watch=1&allowWatchBookmarks=true&resourceVersion={version}"
+        # Of a kind without any event there is no bookmark either: a watch that ends and goes on is no silence.
+        ends = max(1, int(silence * WATCHED))
+        options = f"watch=1&allowWatchBookmarks=true&timeoutSeconds={ends}&resourceVersion={version}"
+        path = f"{kind.path(namespace)}?{options}"
         limits = aiohttp.ClientTimeout(total=None, connect=CONNECT, sock_read=silence)
         try:
             async with self._session.get(
