@@ -36,22 +36,22 @@ static long sweep_connection(struct bpf_map *map, const void *key, struct ct_ent
 	return 0;
 }
 
-SEC("syscall")
-int sweep_conntrack(struct swept *out)
+/* How many entries `look` deleted. Inlined: the verifier wants to know the map. */
+INLINE __u32 sweep_table(void *map, void *look)
 {
 	struct sweep s = { .now = bpf_ktime_get_ns() };
 
-	bpf_for_each_map_elem(&cilium_ct4_global, sweep_connection, &s, 0);
-	out->ct4 = s.deleted;
-	s.deleted = 0;
-	bpf_for_each_map_elem(&cilium_ct_any4_global, sweep_connection, &s, 0);
-	out->ct_any4 = s.deleted;
-	s.deleted = 0;
-	bpf_for_each_map_elem(&cilium_ct6_global, sweep_connection, &s, 0);
-	out->ct6 = s.deleted;
-	s.deleted = 0;
-	bpf_for_each_map_elem(&cilium_ct_any6_global, sweep_connection, &s, 0);
-	out->ct_any6 = s.deleted;
+	bpf_for_each_map_elem(map, look, &s, 0);
+	return s.deleted;
+}
+
+SEC("syscall")
+int sweep_conntrack(struct swept *out)
+{
+	out->ct4 = sweep_table(&cilium_ct4_global, sweep_connection);
+	out->ct_any4 = sweep_table(&cilium_ct_any4_global, sweep_connection);
+	out->ct6 = sweep_table(&cilium_ct6_global, sweep_connection);
+	out->ct_any6 = sweep_table(&cilium_ct_any6_global, sweep_connection);
 	return 0;
 }
 
@@ -100,10 +100,7 @@ static long sweep_mapping(struct bpf_map *map, const struct ct4_tuple *key,
 SEC("syscall")
 int sweep_nat(struct swept *out)
 {
-	struct sweep s = { .now = bpf_ktime_get_ns() };
-
-	bpf_for_each_map_elem(&cilium_snat_v4_external, sweep_mapping, &s, 0);
-	out->nat4 = s.deleted;
+	out->nat4 = sweep_table(&cilium_snat_v4_external, sweep_mapping);
 	return 0;
 }
 

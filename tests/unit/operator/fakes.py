@@ -161,3 +161,16 @@ async def settle_all(it: Subjects) -> set[Any]:
     left = await settle(it.policy)
     await settle(it.nodes)
     return left | await settle(it.verdicts)
+
+
+class Sight:
+    """What a reflector tells its watcher."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def lost(self) -> None:
+        self.told.append("lost")
+
+    def found(self) -> None:
+        self.told.append("found")

@@ -8,6 +8,7 @@ from seta_crds import names
 from seta_operator.store import errors, reflector
 from seta_operator.store.cluster import Cluster
 from seta_operator.store.reflector import Reflector
+from tests.unit.operator.fakes import Sight
 
 JSON = dict[str, Any]
 Script = list[list[JSON] | errors.ApiError]  # what each watch shows, or how it fails
@@ -42,17 +43,6 @@ class ScriptedApi:
             raise shown
         for event in shown:
             yield event
-
-
-class Sight:
-    def __init__(self) -> None:
-        self.told: list[str] = []
-
-    def lost(self) -> None:
-        self.told.append("lost")
-
-    def found(self) -> None:
-        self.told.append("found")
 
 
 async def run(api: ScriptedApi, cluster: Cluster, monkeypatch: Any) -> list[str]:
