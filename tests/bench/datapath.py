@@ -8,8 +8,8 @@ import pathlib
 from tests.bench import report
 from tests.bench.cluster import Cluster
 
-ROUNDS = 7
-SECONDS = "2"
+ROUNDS = 15
+SECONDS = "1"
 MODES = {"rr": "TCP_RR", "crr": "TCP_CRR", "stream": "TCP stream"}
 UNITS = {"rr": "/s", "crr": "/s", "stream": "Gbit/s"}
 GOALS = {"rr": "≥ 1.1", "crr": "≥ 1.0", "stream": "≥ 0.95"}
