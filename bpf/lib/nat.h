@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* Masquerade: a pod's packets leave with the node's address on that device (to_netdev), and
- * answers to that find their pod again (from_netdev); so do answers to a service's clients, which
- * went to the backend with the node's address, too (also from_overlay). The ports are
- * nat_port.h's, the rewriting is nat_rewrite.h's.
+/* Masquerade: a pod's packets leave with the node's address on that device (to_netdev),
+ * and answers to that find their pod again (from_netdev); so do answers to a service's
+ * clients, which went to the backend with the node's address, too (also from_overlay).
+ * The ports are nat_port.h's, the rewriting is nat_rewrite.h's.
  */
 #ifndef SETA_NAT_H
 #define SETA_NAT_H

@@ -40,7 +40,7 @@ from seta_operator.store.reflector import Nobody, Reflector
 from seta_operator.store.writer import Writer
 
 LEAST_SILENCE = 30.0  # seconds without a word after which the watch of leases counts as broken
-BULK_SILENCE = 150.0  # and other watches without kopf: a bookmark comes every minute or so
+BULK_SILENCE = 150.0  # and other watches without kopf
 URGENT = Pace(read=2.0, write=5.0)  # who announces what: an answer that comes later says little about who is alive
 FIRST_PAUSE, LAST_PAUSE = 0.1, 2.0  # seconds between looks at what is not listed yet
 log = structlog.get_logger()

@@ -1,4 +1,4 @@
-"""Takes out of the conntrack and NAT maps what is over. Called by `node` now and then, and by `endpoints` when pods go.
+"""Takes out of the conntrack and NAT maps what is over. Called by `upkeep`, and by `endpoints` when pods go.
 
 The maps are LRU and would make room by themselves, but then a burst of new connections pushes out living ones. What
 ends by itself is swept by programs of the datapath (bpf/sweep.bpf.c), since a port may be used again between a look
@@ -32,7 +32,7 @@ def collect(maps: KernelMaps) -> dict[str, int]:
     """One sweep over all maps: map name -> entries deleted. Blocking; `BpfError`."""
     deleted = dict.fromkeys(SWEPT.values(), 0)
     for program in SWEEPS:
-        for field, count in maps.swept(program).items():
+        for field, count in maps.sweep(program).items():
             deleted[SWEPT[field]] += count
     for name in filter(maps.has, AFFINITY):
         deleted[name] = _sweep_affinity(maps, name)

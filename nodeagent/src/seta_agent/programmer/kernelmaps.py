@@ -48,9 +48,9 @@ class KernelMaps:
     def has(self, name: str) -> bool:
         return name in self._programs.layouts
 
-    def swept(self, program: str) -> dict[str, int]:
+    def sweep(self, program: str) -> dict[str, int]:
         """Run one of the datapath's own sweeps: table -> entries that it deleted. Blocking; `BpfError`."""
-        return self._programs.swept(program)
+        return self._programs.sweep(program)
 
     def policy_map(self, endpoint_id: int) -> MapReconciler:
         """The policy map of an endpoint: the pinned one, or a new and empty one, pinned by its name."""

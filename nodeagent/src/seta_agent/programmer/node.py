@@ -300,6 +300,7 @@ class NodeProgrammer:
 
     async def _apply_identities(self) -> None:
         self._identities.apply(self._setup.maps)
+        # After: answers to an address find their pod once it is known as the node's.
         masquerade.apply(self._setup.maps, self._need_own(), self._setup.native, self._tables.own_addresses)
 
     async def _apply_services(self) -> None:

@@ -100,7 +100,7 @@ class Programs:
     def map_path(self, name: str) -> pathlib.Path:
         return self._settings.maps_dir / name
 
-    def swept(self, program: str) -> dict[str, int]:
+    def sweep(self, program: str) -> dict[str, int]:
         """Run one of the sweeps: table -> entries that it deleted. Blocking; `BpfError`."""
         answer = np.zeros(1, self.btf[SWEEP_OBJECT].dtype("swept"))
         answer = np.frombuffer(syscall.prog_run(self._program_fds[program], answer.tobytes()), answer.dtype)
