@@ -24,6 +24,7 @@ NAMESPACE = "kube-system"
 CHART = str(pathlib.Path(__file__).parents[2] / "deploy/chart")
 WORKERS = ("k8s-w1", "k8s-w2")
 PACE, PATIENCE = 100, 0.5  # visits per second; seconds for each
+FORGET = "ip neighbour flush dev lan0 nud reachable nud stale nud delay nud probe"
 VALUES = (
     "routingMode=native",
     "autoDirectNodeRoutes=true",
@@ -137,9 +138,10 @@ class Site:
     @contextlib.contextmanager
     def visited(self, outage: "Outage", *, forgetful: bool = True) -> Iterator[None]:
         """The world visits without a pause; tells `outage` what it saw. forgetful: the router asks for the address all
-        the time, because one that remembers would hide some of it; now and then that costs a visit, too."""
+        the time, because one that remembers would hide some of it. It forgets answers only: what it is asking for takes
+        the visits along that wait for the answer."""
         visit = ("visit", "tcp", self.address, str(graceful.PORT), "300", str(PACE), str(PATIENCE))
-        forget = ("sh", "-c", "while sleep 0.3; do ip neighbour flush dev lan0; done") if forgetful else ("true",)
+        forget = ("sh", "-c", f"while sleep 0.3; do {FORGET}; done") if forgetful else ("true",)
         forgetting = self.cluster.popen_exec("router", *forget)
         with self.cluster.popen_exec("world", self._netbench, *visit) as visitor:
             try:

@@ -7,7 +7,8 @@
  *
  *   ok|lost CLOCK_REALTIME [reason]
  *
- * and at last, which SIGINT makes now, "N visits, M lost, slowest X ms" (the slowest of those that were answered).
+ * (when a lost one began, when a good one was answered) and at last, which SIGINT makes now, "N visits, M lost, slowest
+ * X ms" (the slowest of those that were answered).
  */
 #define _GNU_SOURCE
 #include "visit.h"
@@ -131,7 +132,8 @@ static void report(int count)
 			slowest = v->took;
 		lost += v->fate != 0;
 		if (v->fate != last)
-			printf("%s %.6f %s\n", v->fate ? "lost" : "ok", v->wall, v->fate ? strerror(v->fate) : "");
+			printf("%s %.6f %s\n", v->fate ? "lost" : "ok", v->fate ? v->wall : v->wall + v->took,
+			       v->fate ? strerror(v->fate) : "");
 		last = v->fate;
 	}
 	printf("%d visits, %d lost, slowest %.0f ms\n", count, lost, slowest * 1000);
