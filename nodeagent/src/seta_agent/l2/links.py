@@ -1,12 +1,10 @@
 """The native devices as they are now: up or not, and their MAC. Owned by `l2`; its herald and heartbeat read it.
 
-A netlink socket says that something changed; what it says is not read. Then, and once a second anyway, the devices are
-asked (ioctl: microseconds, no thread). So a message that was lost or misunderstood costs a second at most.
+Whenever some device changed, and once a second anyway, they are asked (ioctl: microseconds, no thread). So a change
+that the kernel did not tell costs a second at most.
 """
 
 import asyncio
-import contextlib
-import errno
 import fcntl
 import socket
 import struct
@@ -15,14 +13,13 @@ from collections.abc import Callable, Iterable, Mapping
 import structlog
 
 from seta_agent.desired.l2 import Link
+from seta_agent.programmer import devicewatch
 from seta_agent.programmer.hostdevices import Device
 
 log = structlog.get_logger()
-RTMGRP_LINK = 1
 SIOCGIFFLAGS, SIOCGIFHWADDR, SIOCGIFINDEX = 0x8913, 0x8927, 0x8933
 IFF_UP, IFF_RUNNING = 0x1, 0x40  # running: operational, so with carrier (and, of a bond, with a live member)
 AGAIN_SECONDS = 1.0
-NOTHING = 1 << 16  # bytes of messages that are thrown away at once
 
 
 class Links:
@@ -34,7 +31,6 @@ class Links:
         self._known: dict[str, Link] = {}  # name -> as last seen
         self._listener: Callable[[], None] = lambda: None
         self._asked = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._told = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
 
     @property
     def now(self) -> Mapping[str, Link]:
@@ -45,19 +41,14 @@ class Links:
 
     async def run(self) -> None:
         """Until cancelled."""
-        loop = asyncio.get_running_loop()
-        self._told.bind((0, RTMGRP_LINK))
-        loop.add_reader(self._told.fileno(), self._something_changed)
-        try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(devicewatch.run(self.look))
             while True:
-                self.look()
                 await asyncio.sleep(AGAIN_SECONDS)
-        finally:
-            loop.remove_reader(self._told.fileno())
+                self.look()
 
     def close(self) -> None:
         self._asked.close()
-        self._told.close()
 
     def look(self) -> None:
         """Ask every device; tells the listener, at once, where something is not as it was."""
@@ -71,20 +62,6 @@ class Links:
         if any(link.index != hooked[name].index for name, link in found.items()):
             self._remade()
         self._listener()
-
-    def _something_changed(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                self._throw_away()
-        self.look()
-
-    def _throw_away(self) -> None:
-        """One message. BlockingIOError where there is none."""
-        try:
-            self._told.recv(NOTHING)
-        except OSError as error:
-            if error.errno != errno.ENOBUFS:  # more messages than there was room for: told once
-                raise
 
     def _ask(self, device: Device) -> Link:
         """A device that is gone is down."""

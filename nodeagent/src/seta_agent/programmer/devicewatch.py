@@ -1,7 +1,7 @@
-"""Says that some device or address of this network namespace changed. A task of `node`, which then looks.
+"""Says that some device or address of this network namespace changed. A task of `node` and of `l2.links`.
 
-What the kernel's messages say is not read, so that one that is lost or misunderstood costs nothing: `node` looks at
-all of it now and then anyway.
+What the kernel's messages say is not read, so that one that is lost or misunderstood costs nothing: both then look at
+what is theirs, and do so now and then anyway.
 """
 
 import asyncio
