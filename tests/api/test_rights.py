@@ -1,49 +1,25 @@
 """The chart's ClusterRole has the verbs that the operator uses, and no others: the API server's audit log tells."""
 
 import json
-import pathlib
 
 from seta_crds import names
+from tests import rights
 from tests.api import agents, cluster
 from tests.api.client import Client
-from tests.api.controlplane import ControlPlane, Operator, eventually
+from tests.api.controlplane import OPERATOR_USER, ControlPlane, Operator, eventually
 from tests.api.test_restart import endpoint, node, pod, policy, service
 
-Right = tuple[str, str, str]  # verb, group, resource with subresource
 
-
-def granted(plane: ControlPlane) -> set[Right]:
-    everywhere = json.loads(plane.kubectl("get", "clusterrole", "seta-operator", "-o", "json").stdout)
-    here = json.loads(plane.kubectl("get", "role", "seta-operator", "-n", "kube-system", "-o", "json").stdout)
-    return {
-        (verb, group, resource)
-        for rule in everywhere["rules"] + here["rules"]
-        for verb in rule["verbs"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-    }
-
-
-def used(log: pathlib.Path) -> tuple[set[Right], set[Right]]:
-    """What was asked for, and what of it was forbidden."""
-    asked, forbidden = set(), set()
-    for line in log.read_text().splitlines():
-        event = json.loads(line)
-        place = event.get("objectRef")
-        if place is None or "resource" not in place:
-            continue  # discovery
-        resource = "/".join(part for part in (place["resource"], place.get("subresource")) if part)
-        right = (event["verb"], place.get("apiGroup", ""), resource)
-        asked.add(right)
-        if event.get("responseStatus", {}).get("code") == 403:
-            forbidden.add(right)
-    return asked, forbidden
+def granted(plane: ControlPlane) -> set[rights.Right]:
+    everywhere = plane.kubectl("get", "clusterrole", "seta-operator", "-o", "json").stdout
+    here = plane.kubectl("get", "role", "seta-operator", "-n", "kube-system", "-o", "json").stdout
+    return rights.granted(map(json.loads, (everywhere, here)))
 
 
 def test_every_right_is_used_and_none_is_missing(plane: ControlPlane, lone_operator: Operator, api: Client) -> None:
     with agents.Agents(plane, "n000"):
         use(lone_operator, api)
-    asked, forbidden = used(plane.audit_log)
+    asked, forbidden = rights.used(plane.audit_log.read_text(), OPERATOR_USER)
     assert forbidden == set()
     assert asked <= granted(plane)
     reads = {right for right in granted(plane) if right[0] == "get"}  # only after a conflict, which is chance

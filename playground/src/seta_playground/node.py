@@ -56,7 +56,7 @@ def spec(
     (data / "kubelet").mkdir(parents=True, exist_ok=True)
     own = [(str(path), str(path)) for path in programs.directories()]
     services = [containerd.service(), kubelet.service(programs.path("kubelet"), node), *additions.services]
-    control_plane = controlplane.services(programs) if node == cluster.plan.control_plane else []
+    decides = node == cluster.plan.control_plane
     return NodeSpec(
         name=node.name,
         netns=f"/run/netns/{cluster.plan.netns(node.name)}",
@@ -70,9 +70,14 @@ def spec(
             (str(directory / "kubernetes"), "/etc/kubernetes"),
             *own,
         ],
-        files={containerd.CONFIG: containerd.config(), **_names(cluster.plan, node), **additions.files},
+        files={
+            containerd.CONFIG: containerd.config(),
+            **_names(cluster.plan, node),
+            **additions.files,
+            **(controlplane.files() if decides else {}),
+        },
         links={f"/opt/cni/bin/{plugin}": str(PLUGINS / plugin) for plugin in additions.plugins},
-        services=[*control_plane, *services],
+        services=[*(controlplane.services(programs) if decides else []), *services],
     )
 
 
