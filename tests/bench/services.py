@@ -10,8 +10,8 @@ from tests.bench import objects, report
 from tests.bench.cluster import Cluster
 
 SIZES = (1, 1_000, 10_000)
-ROUNDS = 7
-SECONDS = "2"
+ROUNDS = 21
+SECONDS = "1"
 NODE = "k8s-w1"  # of those who ask and of those who answer
 PORT = 7000
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
