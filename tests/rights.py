@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 Right = tuple[str, str, str]  # verb, group, resource with subresource
+CREATED, FORBIDDEN = 201, 403
 
 
 def granted(roles: Iterable[dict[str, Any]]) -> set[Right]:
@@ -20,7 +21,10 @@ def granted(roles: Iterable[dict[str, Any]]) -> set[Right]:
 
 
 def used(log: str, user: str) -> tuple[set[Right], set[Right]]:
-    """What a user asked for, and what of it was forbidden. `log`: an event per line."""
+    """What a user asked for, and what of it was forbidden. `log`: an event per line.
+
+    A server-side apply that makes an object is logged as patch, and needs the right to create it, too.
+    """
     asked, forbidden = set(), set()
     for line in log.splitlines():
         event = json.loads(line)
@@ -29,7 +33,10 @@ def used(log: str, user: str) -> tuple[set[Right], set[Right]]:
             continue  # somebody else's, or discovery
         resource = "/".join(part for part in (place["resource"], place.get("subresource")) if part)
         right = (event["verb"], place.get("apiGroup", ""), resource)
+        code = event.get("responseStatus", {}).get("code")
         asked.add(right)
-        if event.get("responseStatus", {}).get("code") == 403:
+        if code == CREATED:
+            asked.add(("create", *right[1:]))
+        if code == FORBIDDEN:
             forbidden.add(right)
     return asked, forbidden

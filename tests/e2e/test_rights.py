@@ -35,13 +35,22 @@ def unused(cluster: Cluster) -> set[rights.Right]:
     return granted(cluster) - used(cluster)[0] - BY_CHANCE
 
 
+def runs(cluster: Cluster, name: str) -> None:
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(pod(name, labels={"app": "ship"})).encode())
+    cluster.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
+
+
 def test_every_right_of_an_agent_is_used_and_none_is_missing(small: Cluster):
-    for one in (cnp("crew", {"endpointSelector": SHIP, "ingress": [{"fromEndpoints": [SHIP]}]}), pod("ship")):
-        small.kubectl("apply", "-f", "-", stdin=json.dumps(one).encode())
-    small.kubectl("wait", "--for=condition=Ready", "pod/ship", "--timeout=60s")
+    policy = cnp("crew", {"endpointSelector": SHIP, "ingress": [{"fromEndpoints": [SHIP]}]})
+    small.kubectl("apply", "-f", "-", stdin=json.dumps(policy).encode())
+    runs(small, "first")
+    # A set that the identity was made with, and that the agent does not know, is asked for.
+    small.kubectl("delete", "cnp", "crew")
+    eventually(lambda: not small.kubectl("get", "selectorsets", "-o", "name"), "its sets are gone")
+    runs(small, "second")
     small.kubectl("-n", "kube-system", "rollout", "restart", "daemonset/seta")
     small.kubectl("-n", "kube-system", "rollout", "status", "daemonset/seta", "--timeout=60s")
-    small.kubectl("delete", "pod", "ship")
+    small.kubectl("delete", "pod", "first", "second")
     with contextlib.suppress(AssertionError):
         eventually(lambda: not unused(small), "all are used")
     assert unused(small) == set()
