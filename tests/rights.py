@@ -21,12 +21,12 @@ def granted(roles: Iterable[dict[str, Any]]) -> set[Right]:
 
 
 def used(log: str, user: str) -> tuple[set[Right], set[Right]]:
-    """What a user asked for, and what of it was forbidden. `log`: an event per line.
+    """What a user asked for, and what of it was forbidden. `log`: an event per line; the last may be half written.
 
     A server-side apply that makes an object is logged as patch, and needs the right to create it, too.
     """
     asked, forbidden = set(), set()
-    for line in log.splitlines():
+    for line in log[: log.rfind("\n") + 1].splitlines():
         event = json.loads(line)
         place = event.get("objectRef")
         if event["user"]["username"] != user or place is None or "resource" not in place:

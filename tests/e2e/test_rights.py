@@ -35,6 +35,10 @@ def unused(cluster: Cluster) -> set[rights.Right]:
     return granted(cluster) - used(cluster)[0] - BY_CHANCE
 
 
+def sets(cluster: Cluster) -> str:
+    return cluster.kubectl("get", "selectorsets", "-o", "name")
+
+
 def runs(cluster: Cluster, name: str) -> None:
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(pod(name, labels={"app": "ship"})).encode())
     cluster.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
@@ -43,10 +47,11 @@ def runs(cluster: Cluster, name: str) -> None:
 def test_every_right_of_an_agent_is_used_and_none_is_missing(small: Cluster):
     policy = cnp("crew", {"endpointSelector": SHIP, "ingress": [{"fromEndpoints": [SHIP]}]})
     small.kubectl("apply", "-f", "-", stdin=json.dumps(policy).encode())
+    eventually(lambda: sets(small), "its sets are there, and new identities are made with them")
     runs(small, "first")
     # A set that the identity was made with, and that the agent does not know, is asked for.
     small.kubectl("delete", "cnp", "crew")
-    eventually(lambda: not small.kubectl("get", "selectorsets", "-o", "name"), "its sets are gone")
+    eventually(lambda: not sets(small), "its sets are gone")
     runs(small, "second")
     small.kubectl("-n", "kube-system", "rollout", "restart", "daemonset/seta")
     small.kubectl("-n", "kube-system", "rollout", "status", "daemonset/seta", "--timeout=60s")
