@@ -9,16 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.e2e.conftest import Cluster
-from tests.e2e.failovers import second_device
+from tests.e2e.failovers import CHART, NAMESPACE, WORKERS, second_device
 from tests.e2e.steps import eventually, finished
 
 LEASE, DEADLINE, RETRY = 10.0, 5.0, 1.0  # seconds
 API_SERVER = "192.168.10.10"
-NAMESPACE = "kube-system"
-CHART = str(pathlib.Path(__file__).parents[2] / "deploy/chart")
 WEB, API = "10.10.200.1", "10.10.200.2"  # of the services of these names
 ADDRESS = {"web": WEB, "api": API}
-WORKERS = ("k8s-w1", "k8s-w2")
 LANWATCH = str(pathlib.Path(__file__).parent / "lanwatch.py")
 VALUES = (
     "routingMode=native",

@@ -11,17 +11,15 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.conftest import Cluster, brought_up
-from tests.e2e.failovers import frozen
+from tests.e2e.failovers import NAMESPACE, WORKERS, frozen
 from tests.e2e.lan import (
     ADDRESS,
     DEADLINE,
     LEASE,
-    NAMESPACE,
     RETRY,
     SILENT,
     VALUES,
     WEB,
-    WORKERS,
     Lan,
     cut_off,
     prepared,
